@@ -1,0 +1,1 @@
+"""The MEOW bridge: events become container jobs in an elastic Slurm allocation."""
