@@ -1,0 +1,40 @@
+"""Look at an XML file before hwloc does: is it well-formed, and in a dialect of hwloc 1 or 2?
+
+hwloc's built-in parser reads what hwloc itself wrote and is lenient about everything else, so
+damaged files are found here, where a sentence can be said about them.
+"""
+
+from __future__ import annotations
+
+from xml.parsers import expat
+
+from cpusets.errors import TopologyError
+
+_HINT = "Export it again with `lstopo --of xml FILE` of hwloc 2."
+_ROOTS = {"topology", "root"}  # hwloc < 1.0 wrote <root>
+
+
+def check_dialect(content: bytes, path: str) -> None:
+    """Raise TopologyError unless `content` is a well-formed hwloc XML that version 2 reads."""
+    root: list[tuple[str, dict[str, str]]] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if not root:
+            root.append((name, attributes))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as error:
+        raise TopologyError(f"{path} is not well-formed XML: {error}.", _HINT) from error
+    name, attributes = root[0]
+    if name not in _ROOTS:
+        raise TopologyError(f"{path} is XML but no hwloc topology: its root is <{name}>.", _HINT)
+    major = attributes.get("version", "1").split(".")[0]
+    if major not in {"1", "2"}:
+        raise TopologyError(
+            f"{path} is in the XML dialect {attributes['version']} of a newer hwloc, "
+            "which hwloc 2 cannot read.",
+            "Export it with `lstopo --of xml --export-xml-flags v2 FILE`, or with hwloc 2.",
+        )
