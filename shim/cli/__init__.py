@@ -10,9 +10,13 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from shim import __version__
 from shim.errors import ShimError
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What a subcommand's `add_parser` adds itself to."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("shim.cli.exec", "run a program in the node's container, as this task of the step"),

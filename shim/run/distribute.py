@@ -17,7 +17,11 @@ class NodeSlots:
 
 
 def distribute(
-    ranks: int, nodes: Sequence[NodeSlots], *, per_node: int | None = None, oversubscribe: bool = False
+    ranks: int,
+    nodes: Sequence[NodeSlots],
+    *,
+    per_node: int | None = None,
+    oversubscribe: bool = False,
 ) -> tuple[tuple[int, ...], ...]:
     """Deal ranks 0…N-1 to nodes in blocks; element i lists the ranks of node i.
 

@@ -28,7 +28,7 @@ def test_expand(text: str, names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["n[1-2", "n1]", "n[a-b]", "n[1-]", "n[[1]]"])
 def test_what_is_no_hostlist_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="hostlist|node numbers"):
+    with pytest.raises(ValueError, match=r"hostlist|node numbers"):
         expand(text)
 
 

@@ -1,0 +1,80 @@
+"""What became of the ranks of this node (a state table without I/O).
+
+A rank here is a process with a life of its own: under `srun` it is the Slurm task, and the agent
+sees no more of its death than that its pidfd becomes readable (pidfd_open(2)). What PMIx said
+before decides whether that death was a normal one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+
+class RankState(Enum):
+    """The states of a rank, in the order in which it goes through them."""
+
+    EXPECTED = "expected"
+    RUNNING = "running"
+    CONNECTED = "connected"
+    """It called PMIx_Init: others may be waiting for it in a fence."""
+    FINALIZED = "finalized"
+    GONE = "gone"
+
+
+class RankTable:
+    """The ranks that this node is to run, and where each of them is."""
+
+    def __init__(self, node: str, ranks: Iterable[int]) -> None:
+        self.node = node
+        self._states = dict.fromkeys(ranks, RankState.EXPECTED)
+        self._pids: dict[int, int] = {}
+
+    def state(self, rank: int) -> RankState:
+        return self._states[rank]
+
+    def pid(self, rank: int) -> int | None:
+        """The host pid of a rank that is running, else None."""
+        return self._pids.get(rank)
+
+    def __contains__(self, rank: object) -> bool:
+        return rank in self._states
+
+    def missing(self) -> tuple[int, ...]:
+        """Ranks whose front-end has not come yet."""
+        return self._in(RankState.EXPECTED)
+
+    def started(self, rank: int, pid: int) -> None:
+        """The front-end of *rank* came, or came again (a task may run several programs)."""
+        self._states[rank] = RankState.RUNNING
+        self._pids[rank] = pid
+
+    def connected(self, rank: int) -> None:
+        self._states[rank] = RankState.CONNECTED
+
+    def finalized(self, rank: int) -> None:
+        self._states[rank] = RankState.FINALIZED
+
+    def gone(self, rank: int) -> bool:
+        """The process of *rank* ended; True if it died owing others a PMIx_Finalize."""
+        owed = self._states[rank] is RankState.CONNECTED
+        self._states[rank] = RankState.GONE
+        self._pids.pop(rank, None)
+        return owed
+
+    @property
+    def present(self) -> bool:
+        """Whether any rank is running now."""
+        return bool(self._pids)
+
+    @property
+    def all_gone(self) -> bool:
+        return all(state is RankState.GONE for state in self._states.values())
+
+    @property
+    def settled(self) -> bool:
+        """No rank owes or will owe PMIx anything: each has finalized or is gone."""
+        return not self._in(RankState.EXPECTED, RankState.RUNNING, RankState.CONNECTED)
+
+    def _in(self, *states: RankState) -> tuple[int, ...]:
+        return tuple(rank for rank, state in self._states.items() if state in states)

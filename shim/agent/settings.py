@@ -1,0 +1,71 @@
+"""What the guard started this agent with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shim.options import ExecOptions, parse_exec
+from shim.run.spec import SPEC_VARIABLE, RunSpec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The agent's own arguments (c_ext/frontend/agent_process.c writes them)."""
+
+    listen_fd: int
+    """Listening unix socket on which the ranks' front-ends wait."""
+    guard_fd: int
+    """Pipe to the guard."""
+    run_dir: Path
+    """Directory of this step on this node, mode 0700."""
+    key: str
+    options: ExecOptions | None
+    """`shim exec`: the options of the front-end that started this agent."""
+    spec: RunSpec | None
+    """`shim run`: the whole job."""
+
+    @property
+    def pmix_mode(self) -> str:
+        if self.options:
+            return self.options.pmix_mode
+        return self.spec.pmix_mode if self.spec else "auto"
+
+    @property
+    def start_timeout(self) -> float:
+        """Seconds to wait for container and peers."""
+        return self.options.start_timeout if self.options else ExecOptions.start_timeout
+
+    @property
+    def verbose(self) -> bool:
+        return bool(self.options and self.options.verbose)
+
+    @property
+    def report_to(self) -> str | None:
+        """None: no report of bindings; "": to standard error; else a file."""
+        if self.options:
+            return self.options.report_bindings
+        return self.spec.report_bindings if self.spec else None
+
+
+def read_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
+    """Read the arguments; what follows `--` are the words of `shim exec`."""
+    parser = argparse.ArgumentParser(prog="shim-agent", add_help=False)
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--guard-fd", type=int, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--key", required=True)
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    args = parser.parse_args(argv)
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    spec = env.get(SPEC_VARIABLE) if not words else None
+    return Settings(
+        listen_fd=args.listen_fd,
+        guard_fd=args.guard_fd,
+        run_dir=args.run_dir,
+        key=args.key,
+        options=parse_exec(words) if words else None,
+        spec=RunSpec.from_json(spec) if spec else None,
+    )
