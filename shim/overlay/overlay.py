@@ -1,0 +1,360 @@
+"""The mesh between the agents of a job: links on demand, losses found and told to everybody.
+
+Node 0, the head, has links from and to every node; others link to each other when they have
+something to say. The head's word on who is gone is the job's: who finds a link broken tells the
+head, the head tells all. A node that loses the head has lost the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pmix_server.mesh import Body, Dispatcher, Envelope, Handler, LostCallback, NodeGone
+from shim.overlay.members import Member, Members
+from shim.overlay.wire import decode, encode
+
+if TYPE_CHECKING:  # a job of one node never loads zmq
+    from shim.overlay.transport import Transport
+
+log = logging.getLogger(__name__)
+
+BYE = "mesh.bye"
+GONE = "mesh.gone"
+RELAY = "mesh.relay"
+
+GOODBYE_SECONDS = 1.0
+"""How long a leaving agent waits until its peers have heard that it leaves."""
+
+LINGER_MS = 200
+LEFT_TOGETHER_SECONDS = 0.05
+"""Nodes leave in a crowd when a job ends; the head tells the others of many at once."""
+
+PROBE_SECONDS = 0.5
+"""Bound on finding out why a link broke; together with the 4 s of the kernel still below 5 s."""
+
+JoinedCallback = Callable[[int, str], None]
+
+
+@dataclass
+class _Peer:
+    """Our link towards one node; what is to be sent waits here until it is open."""
+
+    link: int | None = None
+    address: str = ""
+    waiting: deque[bytes] = field(default_factory=deque)
+    opening: asyncio.Task[None] | None = None
+
+
+class Overlay:
+    """One agent's place in the mesh; implements `pmix_server.mesh.Mesh`.
+
+    Made by `open_head` and `join`. `close` must be awaited.
+
+    Attributes:
+        nspace: the inner PMIx namespace of the job.
+        job: the launcher's name of the step.
+    """
+
+    def __init__(self, index: int, names: Sequence[str], nspace: str, job: str) -> None:
+        self.nspace = nspace
+        self.job = job
+        self.members = Members(list(names))
+        self._transport: Transport | None = None
+        self._dispatcher = Dispatcher(self._transmit, index)
+        self._peers: dict[int, _Peer] = {}
+        self._node_of_link: dict[int, int] = {}
+        self._heard: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._left: list[tuple[int, str]] = []
+        self._joined_callbacks: list[JoinedCallback] = []
+        self._closing = False
+        self.subscribe(BYE, self._on_bye)
+        self.subscribe(GONE, self._on_gone)
+        self.subscribe(RELAY, self._on_relay)
+
+    @property
+    def index(self) -> int:
+        return self._dispatcher.index
+
+    @property
+    def size(self) -> int:
+        return len(self.members.names)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.members.names
+
+    @property
+    def gone(self) -> frozenset[int]:
+        return frozenset(self.members.gone)
+
+    @property
+    def generation(self) -> int:
+        """Rises with every announced change of the member table."""
+        return self.members.generation
+
+    def post(self, nodes: Sequence[int], kind: str, body: Body) -> None:
+        self._post_as(self.index, nodes, kind, body)
+
+    async def send(self, node: int, kind: str, body: Body) -> None:
+        self._check(node)
+        self._transmit(node, Envelope(self.index, kind, 0, body))
+        peer = self._peers.get(node)
+        if peer and peer.opening:
+            await asyncio.shield(peer.opening)
+        self._check(node)
+
+    async def request(self, node: int, kind: str, body: Body, timeout: float | None) -> Body:
+        self._check(node)
+        envelope = self._dispatcher.open_request(node, kind, body)
+        try:
+            self._transmit(node, envelope)
+        except BaseException:
+            self._dispatcher.abandon(envelope)
+            raise
+        return await self._dispatcher.wait(envelope, timeout)
+
+    def broadcast(self, kind: str, body: Body) -> None:
+        if self.index == 0:
+            self._post_as(0, self._others(), kind, body)
+        else:
+            self.post((0,), RELAY, [kind, body])
+
+    def subscribe(self, kind: str, handler: Handler) -> None:
+        self._dispatcher.subscribe(kind, handler)
+
+    def on_lost(self, callback: LostCallback) -> None:
+        self._dispatcher.on_lost(callback)
+
+    def on_joined(self, callback: JoinedCallback) -> None:
+        """Call *callback* with (node, name) for every node that joins after the start."""
+        self._joined_callbacks.append(callback)
+
+    async def close(self) -> None:
+        """Leave: tell every agent that has a link to us, then close everything."""
+        if self._closing:
+            return
+        self._closing = True
+        listeners = {node for node, peer in self._peers.items() if peer.link} | self._heard
+        listeners -= {self.index, *self.members.gone}
+        goodbyes = (self.request(node, BYE, None, GOODBYE_SECONDS) for node in listeners)
+        await asyncio.gather(*goodbyes, return_exceptions=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._dispatcher.close()
+        if self._transport is not None:
+            self._transport.close(LINGER_MS)
+            self._transport = None
+
+    # What head.py and member.py build on.
+
+    def attach(self, transport: Transport) -> None:
+        """Use *transport* from now on."""
+        self._transport = transport
+
+    def take_index(self, index: int) -> None:
+        """Become node *index*, when the head has allotted it."""
+        self._dispatcher.index = index
+
+    def take_link(self, node: int, link: int, address: str) -> None:
+        """Use a link that is open already for *node*."""
+        self._peers[node] = _Peer(link, address)
+        self._node_of_link[link] = node
+
+    def take_members(self, generation: int, members: Sequence[Member]) -> None:
+        """Merge an announced part of the table."""
+        at_start = self.members.generation == 0
+        new = self.members.add(members)
+        self.members.generation = generation
+        for member in new:
+            peer = self._peers.get(member.index)
+            if peer is not None and peer.waiting:
+                self._start_opening(member.index, peer)
+            if not at_start and member.index != self.index:
+                for callback in self._joined_callbacks:
+                    callback(member.index, member.name)
+
+    def receive(self, frame: bytes) -> None:
+        """A message has come from a peer."""
+        try:
+            envelope = decode(frame)
+        except ValueError as error:
+            log.error("ignored a message: %s", error)
+            return
+        if envelope.source in self.members.gone and envelope.kind != BYE:
+            return  # given up job-wide; taking more from it would give nodes different views
+        if envelope.source >= 0:
+            self._heard.add(envelope.source)
+        self._dispatcher.deliver(envelope)
+
+    def link_broke(self, link: int) -> None:
+        """The transport has found a link broken."""
+        node = self._node_of_link.pop(link, None)
+        if node is None:
+            return
+        peer = self._peers.pop(node)
+        if not self._closing and node not in self.members.gone:
+            self._run(self._explain_loss(node, peer.address))
+
+    def lose(self, node: int, reason: str) -> None:
+        """*node* is gone, by our own finding or the head's word."""
+        if node in self.members.gone or node == self.index or self._closing:
+            return
+        self.members.gone[node] = reason
+        peer = self._peers.get(node)
+        if peer:
+            peer.waiting.clear()
+        if self.index == 0:
+            self._announce_gone([(node, reason)])
+            # If it lives, it must know that the job goes on without it.
+            self._send_frame(node, self._frame(GONE, [[0, f"the head has given us up: {reason}"]]))
+        elif node != 0:
+            self.post((0,), GONE, [[node, reason]])
+        self._dispatcher.lose(node, reason)
+
+    def _others(self) -> list[int]:
+        return [
+            node
+            for node in self.members.joined
+            if node != self.index and node not in self.members.gone
+        ]
+
+    def _check(self, node: int) -> None:
+        if not 0 <= node < self.size:
+            raise IndexError(f"the mesh has no node {node}")
+        if node in self.members.gone:
+            raise NodeGone(f"Node {self.names[node]} is gone: {self.members.gone[node]}.")
+
+    def _post_as(self, source: int, nodes: Sequence[int], kind: str, body: Body) -> None:
+        envelope = Envelope(source, kind, 0, body)
+        frame: bytes | None = None
+        for node in nodes:
+            if node == self.index:
+                asyncio.get_running_loop().call_soon(self._dispatcher.deliver, envelope)
+            else:
+                frame = frame or encode(envelope)
+                self._send_frame(node, frame)
+
+    def _transmit(self, node: int, envelope: Envelope) -> None:
+        if node == self.index:
+            # Through the loop, not a direct call: a handler must never run inside its sender.
+            asyncio.get_running_loop().call_soon(self._dispatcher.deliver, envelope)
+        else:
+            self._send_frame(node, encode(envelope))
+
+    def _frame(self, kind: str, body: Body) -> bytes:
+        return encode(Envelope(self.index, kind, 0, body))
+
+    def _send_frame(self, node: int, frame: bytes) -> None:
+        peer = self._peers.get(node)
+        if peer is not None and peer.link is not None:
+            if self._transport is not None:
+                self._transport.send(peer.link, frame)
+        elif node not in self.members.gone:
+            if peer is None:
+                peer = self._peers[node] = _Peer()
+            peer.waiting.append(frame)
+            self._start_opening(node, peer)
+
+    def _start_opening(self, node: int, peer: _Peer) -> None:
+        """Open the link, if the table says where; else it is opened when the table does."""
+        member = self.members.joined.get(node)
+        if member is not None and peer.opening is None:
+            peer.opening = self._run(self._open(member, peer))
+
+    async def _open(self, member: Member, peer: _Peer) -> None:
+        """Open the link to *member* by the first of its addresses that works."""
+        from shim.overlay.transport import LinkFailed
+
+        node = member.index
+        failures: list[str] = []
+        for address in member.endpoint.addresses:
+            if self._transport is None:
+                return
+            try:
+                link = await self._transport.connect(address, member.endpoint.server_key)
+            except LinkFailed as error:
+                failures.append(f"{address}: {error}")
+                continue
+            peer.link, peer.address, peer.opening = link, address, None
+            self._node_of_link[link] = node
+            while peer.waiting:
+                self._transport.send(link, peer.waiting.popleft())
+            return
+        self._peers.pop(node, None)
+        here = self.names[self.index]
+        self.lose(node, f"its agent cannot be reached from {here} ({'; '.join(failures)})")
+
+    async def _explain_loss(self, node: int, address: str) -> None:
+        self.lose(node, await why_broken(address))
+
+    async def _on_bye(self, source: int, _: Body) -> bool:
+        peer = self._peers.setdefault(source, _Peer())
+        if peer.link is None:
+            self._start_opening(source, peer)
+        if peer.opening is not None:
+            await asyncio.shield(peer.opening)
+        # After the answer has been sent: nothing is sent to a node that is gone.
+        asyncio.get_running_loop().call_soon(self._take_leave, source)
+        return True
+
+    def _take_leave(self, node: int) -> None:
+        if node in self.members.gone or self._closing:
+            return
+        reason = "its agent has left the job"
+        self.members.gone[node] = reason
+        if self.index == 0:
+            if not self._left:
+                asyncio.get_running_loop().call_later(LEFT_TOGETHER_SECONDS, self._tell_left)
+            self._left.append((node, reason))
+        self._dispatcher.lose(node, reason)
+
+    def _tell_left(self) -> None:
+        left, self._left = self._left, []
+        if not self._closing:
+            self._announce_gone(left)
+
+    def _announce_gone(self, nodes: Sequence[tuple[int, str]]) -> None:
+        self.post(self._others(), GONE, [list(entry) for entry in nodes])
+
+    def _on_gone(self, _: int, body: Body) -> None:
+        for node, reason in body:
+            self.lose(node, reason)
+
+    def _on_relay(self, source: int, body: Body) -> None:
+        kind, inner = body
+        self._post_as(source, [node for node in self._others() if node != source], kind, inner)
+        self._dispatcher.deliver(Envelope(source, kind, 0, inner))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def why_broken(address: str) -> str:
+    """Why the link to an agent at *address* ("tcp://host:port") may have broken, as a clause."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await asyncio.get_running_loop().sock_connect(probe, (host, int(port)))
+        except TimeoutError:
+            return "the node does not answer on the network"
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                return "its agent ended without leaving"
+            return f"the node cannot be reached ({error.strerror})"
+    return "the connection to its agent broke"
