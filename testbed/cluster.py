@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shim.errors import ShimError
-from testbed import boot, network
+from testbed import network
+from testbed.daemons import SLURMD, node_states, run_script, wait_for_nodes
 from testbed.layer import ensure_layer
 from testbed.leftovers import Leftovers, find_leftovers, processes_on
 from testbed.lifecycle import (
@@ -149,7 +150,7 @@ class Cluster:
     def status(self) -> tuple[NodeStatus, ...]:
         """Every node with its state."""
         alive = {node: self._state.holders[node].alive for node in self.spec.members}
-        slurm = boot.node_states(self._state) if alive[HEAD] else {}
+        slurm = node_states(self._state) if alive[HEAD] else {}
         controller = "slurmctld up" if slurm else "slurmctld silent"
         return tuple(
             NodeStatus(
@@ -241,8 +242,8 @@ class Cluster:
 
     def start_slurmd(self, node: str) -> None:
         """Start the node's slurmd again and wait until Slurm calls the node usable."""
-        boot.run_script(self._state, node, boot.SLURMD)
-        boot.wait_for_nodes(self._state, [node])
+        run_script(self._state, node, SLURMD)
+        wait_for_nodes(self._state, [node])
 
     def set_link(self, node: str, up: bool) -> None:
         """Pull the node's network cable, or plug it in again."""

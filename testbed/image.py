@@ -100,7 +100,7 @@ def mmdebstrap_command(suite: Suite, root: Path, mirror: str) -> list[str]:
         "mmdebstrap",
         "--mode=root",
         "--variant=apt",
-        "--aptopt=APT::Install-Recommends \"false\"",
+        '--aptopt=APT::Install-Recommends "false"',
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=force-unsafe-io",

@@ -114,8 +114,9 @@ def _source_files(source: Path) -> Iterator[Path]:
         candidates = sorted(top.rglob("*")) if top.is_dir() else [top]
         for path in candidates:
             relative = path.relative_to(source)
-            ignored = any(Path(name).match(pattern) for name in relative.parts
-                          for pattern in _NOT_SOURCE)
+            ignored = any(
+                Path(name).match(pattern) for name in relative.parts for pattern in _NOT_SOURCE
+            )
             if path.is_file() and not ignored:
                 yield path
 

@@ -14,8 +14,8 @@ from testbed.process import entering, home_of
 from testbed.state import HEAD, ClusterState, Holder
 
 BASE_MOUNTS: Final = frozenset(
-    ("/", "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/etc/slurm", "/home", "/proc", "/run")
-    + ("/shared", "/sys", "/tmp", "/usr/local")
+    "/ /dev /dev/mqueue /dev/pts /dev/shm /etc/slurm /home /proc /run /shared /sys /tmp "
+    "/usr/local".split()
 )
 """Mount points that every node has from its start."""
 
@@ -132,7 +132,8 @@ def _all_processes(node: str) -> Iterator[NodeProcessInfo]:
 
 def _is_own(process: NodeProcessInfo, holder: Holder) -> bool:
     """Whether it is one of the processes that make the node a node."""
-    if process.program in ("munged", "slurmctld"):
+    # nsenter waits outside for a command that somebody runs here; that one is listed itself.
+    if process.program in ("munged", "slurmctld", "nsenter"):
         return True
     if process.uid != 0:
         # slurmctld's helper process runs as the user slurm (slurm.conf(5), SlurmUser).

@@ -92,11 +92,15 @@ def bring_up(spec: ClusterSpec, *, replace_other: bool, steps: Steps) -> Cluster
                     "another --name.",
                 )
         dismantle(spec.name, directory)
+        _failure_log(spec.name).unlink(missing_ok=True)
         state = ClusterState(spec, str(image), str(layer) if layer else None)
         try:
             return boot.start(state, steps)
+        except ShimError as error:
+            kept = _keep_logs(spec.name, directory)
+            _remove(spec.name, directory)
+            raise ShimError(error.message, f"{error.hint} All logs are in {kept}.") from error
         except BaseException:
-            _keep_logs(spec.name, directory)
             _remove(spec.name, directory)
             raise
 
@@ -104,6 +108,7 @@ def bring_up(spec: ClusterSpec, *, replace_other: bool, steps: Steps) -> Cluster
 def take_down(name: str) -> bool:
     """End the cluster ``name``; whether there was anything of it."""
     require_root()
+    _failure_log(name).unlink(missing_ok=True)
     there = directory_of(name).exists() or any(True for _ in holders_of(name))
     if there:
         with locked_directory(directory_of(name)) as directory:
@@ -123,14 +128,19 @@ def _remove(name: str, directory: Path) -> None:
         clusters_directory().rmdir()
 
 
-def _keep_logs(name: str, directory: Path) -> None:
+def _failure_log(name: str) -> Path:
+    return cache_directory() / f"failed-{name}.log"
+
+
+def _keep_logs(name: str, directory: Path) -> Path:
     """Save the logs of a cluster that did not come up: its directory is about to go."""
-    kept = cache_directory() / f"failed-{name}.log"
+    kept = _failure_log(name)
     logs = sorted(directory.glob("nodes/*.boot.log"))
     logs += sorted(directory.glob("nodes/*/upper/var/log/slurm/*.log"))
     with kept.open("w") as sink:
         for log in logs:
             sink.write(f"==> {log.relative_to(directory)}\n{log.read_text(errors='replace')}\n")
+    return kept
 
 
 def use_layer(state: ClusterState, layer: Path | None) -> ClusterState:

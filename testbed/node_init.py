@@ -18,6 +18,8 @@ from typing import Any, Final
 _MS_NOSUID: Final = 0x2
 _MS_NODEV: Final = 0x4
 _MS_NOEXEC: Final = 0x8
+_MS_RDONLY: Final = 0x1
+_MS_REMOUNT: Final = 0x20
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 0x40000
@@ -26,10 +28,8 @@ _CLONE_NEWNS: Final = 0x00020000
 _CLONE_NEWUTS: Final = 0x04000000
 _CLONE_NEWIPC: Final = 0x08000000
 _CLONE_NEWPID: Final = 0x20000000
-_CLONE_NEWNET: Final = 0x40000000
-NODE_NAMESPACES: Final = (
-    _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
-)
+CLONE_NEWNET: Final = 0x40000000
+NODE_NAMESPACES: Final = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | CLONE_NEWNET
 
 MARK: Final = "SHIM_TESTBED"
 """Environment variable of every process that holds a node's namespaces: the cluster's name."""
@@ -79,9 +79,9 @@ def main() -> None:
         os._exit(1)
     os.close(done)
     # Closed by a successful exec (O_CLOEXEC): an empty answer is the good one.
-    error = os.read(ready, 4096)
-    if error:
-        print(f"error {error.decode()}")
+    complaint = os.read(ready, 4096)
+    if complaint:
+        print(f"error {complaint.decode()}")
         sys.exit(1)
     print(f"pid {pid}")
 
@@ -108,8 +108,11 @@ def _enter_root(node: dict[str, Any]) -> None:
     _make_devices(root)
     mount("tmpfs", f"{root}/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
     mount("tmpfs", f"{root}/run", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
-    for source, target in node["binds"]:
+    for source, target, writable in node["binds"]:
         mount(source, root + target, flags=_MS_BIND)
+        if not writable:
+            # The kernel takes MS_RDONLY of a bind mount only in a second step.
+            mount("none", root + target, flags=_MS_REMOUNT | _MS_BIND | _MS_RDONLY)
     os.makedirs(f"{root}/.host", exist_ok=True)
     # Not chroot: Apptainer refuses a process whose root is not the root of its mount namespace.
     os.chdir(root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from testbed.state import Holder
 
 _USER_PATH = "/usr/local/bin:/usr/bin:/bin"
 _ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_FORK_TIME = 1.0
+"""Seconds within which nsenter has forked the command, or never will."""
+
 _UIDS = {"root": 0, **dict(USERS)}
 
 
@@ -23,10 +27,8 @@ def home_of(user: str) -> str:
 
 def entering(holder: Holder, argv: Sequence[str]) -> list[str]:
     """The command that runs ``argv`` as root in all namespaces of a node."""
-    return ["nsenter", f"--target={holder.pid}", "--mount", "--uts", "--ipc", "--net", "--pid"] + [
-        "--",
-        *argv,
-    ]
+    namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
+    return ["nsenter", f"--target={holder.pid}", *namespaces, "--", *argv]
 
 
 def logging_in(
@@ -82,12 +84,17 @@ class NodeProcess(subprocess.Popen[str]):
 
     def send_signal(self, sig: int) -> None:
         """Send a signal to the command on the node."""
-        if self.poll() is not None:
-            return
-        target = self.inner_pid
-        if target is not None:
-            os.kill(target, sig)
-        elif sig == signal.SIGKILL:
+        deadline = time.monotonic() + _FORK_TIME
+        while self.poll() is None:
+            target = self.inner_pid
+            if target is not None:
+                os.kill(target, sig)
+                break
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        # nsenter stops itself when its child is stopped, and must be woken too.
+        if sig in (signal.SIGKILL, signal.SIGCONT):
             super().send_signal(sig)
 
 

@@ -70,7 +70,7 @@ def _add_name(parser: Any) -> None:
 
 
 def _add_up(actions: Any) -> None:
-    up = _action(actions, "up", _up, "bring the cluster up; with changed sources, update shim in it")
+    up = _action(actions, "up", _up, "bring the cluster up; update shim in one that is up")
     _add_name(up)
     up.add_argument("--nodes", type=int, default=2, metavar="N", help="compute nodes (default: 2)")
     up.add_argument(
