@@ -1,0 +1,12 @@
+/* Entering the container that the agent keeps. */
+#ifndef SHIM_JOIN_H
+#define SHIM_JOIN_H
+
+#include "ticket.h"
+
+/* Enters the namespaces and gives up what the runtime gives up before it executes a command.
+ * With a PID namespace among them it returns in a child; the caller's process stays as its proxy
+ * (proxy.h). Does not return on failure. */
+void join_container(struct ticket *ticket);
+
+#endif
