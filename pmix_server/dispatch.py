@@ -1,0 +1,78 @@
+"""Which method of the host answers which request, and how failures become statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from pmix_server import keys
+from pmix_server._pmixcore import Request
+from pmix_server.host import Host
+from pmix_server.status import Status
+from pmix_server.values import Proc, find
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[[Host, Request, float | None], Awaitable[bytes]]
+
+
+async def _fence(host: Host, request: Request, timeout: float | None) -> bytes:
+    procs = [Proc(*proc) for proc in request.procs]
+    collect = bool(find(request.infos, keys.COLLECT_DATA))
+    status = find(request.infos, keys.LOCAL_COLLECTIVE_STATUS) or Status.SUCCESS
+    return await host.fence(procs, request.data, collect, timeout, status=int(status))
+
+
+async def _direct_modex(host: Host, request: Request, timeout: float | None) -> bytes:
+    return await host.direct_modex(Proc(*request.source), timeout)
+
+
+async def _abort(host: Host, request: Request, timeout: float | None) -> bytes:
+    procs = [Proc(*proc) for proc in request.procs]
+    await host.abort(Proc(*request.source), request.status, request.text, procs)
+    return b""
+
+
+ANSWERS: dict[str, Answer] = {
+    "fence": _fence,
+    "direct_modex": _direct_modex,
+    "abort": _abort,
+}
+"""By the name that c_ext/pmixcore/upcalls.c gives to an upcall."""
+
+NOTICES: dict[str, Callable[[Host, Proc], None]] = {
+    "client_connected": lambda host, proc: host.client_connected(proc),
+    "client_finalized": lambda host, proc: host.client_finalized(proc),
+}
+"""Upcalls that libpmix was answered already."""
+
+
+def time_limit(request: Request) -> float | None:
+    """PMIX_TIMEOUT in seconds; None where the rank set none (0 means none, too)."""
+    seconds = find(request.infos, keys.TIMEOUT)
+    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
+
+async def answer(host: Host, request: Request) -> None:
+    """Answer one request, whatever happens, exactly once.
+
+    Without PMIX_TIMEOUT there is no limit: ranks may rightly reach a fence hours apart. What
+    can never be answered any more ends by the loss of its node or by the server's stop.
+    """
+    limit = time_limit(request)
+    status, data = int(Status.ERROR), b""
+    try:
+        async with asyncio.timeout(limit):
+            data = await ANSWERS[request.kind](host, request, limit)
+        status = Status.SUCCESS
+    except TimeoutError:
+        status = Status.ERR_TIMEOUT
+    except asyncio.CancelledError:
+        status = Status.ERR_NOT_AVAILABLE
+        raise
+    except Exception as error:
+        status = getattr(error, "status", Status.ERROR)
+        log.warning("%s of %s ended with %d: %s", request.kind, request.source, status, error)
+    finally:
+        request.answer(status, data)

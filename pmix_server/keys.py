@@ -1,0 +1,67 @@
+"""Keys of the PMIx standard, by the strings that travel (pmix_common.h, 4.2 to 6.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The job.
+JOBID: Final = "pmix.jobid"
+UNIV_SIZE: Final = "pmix.univ.size"
+MAX_PROCS: Final = "pmix.max.size"
+JOB_SIZE: Final = "pmix.job.size"
+JOB_NUM_APPS: Final = "pmix.job.napps"
+NUM_NODES: Final = "pmix.num.nodes"
+NODE_LIST: Final = "pmix.nlist"
+NODE_MAP: Final = "pmix.nmap"
+PROC_MAP: Final = "pmix.pmap"
+ANL_MAP: Final = "pmix.anlmap"
+SPAWNED: Final = "pmix.spawned"
+RM_NAME: Final = "pmix.rm.name"
+ALLOC_ID: Final = "pmix.alloc.id"
+ALLOCATED_NODELIST: Final = "pmix.alist"
+TIME_REMAINING: Final = "pmix.time.remaining"
+USERID: Final = "pmix.euid"
+GRPID: Final = "pmix.egid"
+TMPDIR: Final = "pmix.tmpdir"
+NSDIR: Final = "pmix.nsdir"
+TDIR_RMCLEAN: Final = "pmix.tdir.rmclean"
+BINDTO: Final = "pmix.bindto"
+MAPBY: Final = "pmix.mapby"
+SERVER_NSPACE: Final = "pmix.srv.nspace"
+SERVER_RANK: Final = "pmix.srv.rank"
+
+# An application (one command line) of the job.
+APP_INFO_ARRAY: Final = "pmix.app.arr"
+APPNUM: Final = "pmix.appnum"
+APP_SIZE: Final = "pmix.app.size"
+APPLDR: Final = "pmix.aldr"
+
+# This node.
+HOSTNAME: Final = "pmix.hname"
+NODEID: Final = "pmix.nodeid"
+LOCAL_SIZE: Final = "pmix.local.size"
+NODE_SIZE: Final = "pmix.node.size"
+LOCAL_PEERS: Final = "pmix.lpeers"
+LOCALLDR: Final = "pmix.lldr"
+LOCAL_CPUSETS: Final = "pmix.lcpus"
+
+# One process.
+PROC_DATA: Final = "pmix.pdata"
+RANK: Final = "pmix.rank"
+GLOBAL_RANK: Final = "pmix.grank"
+LOCAL_RANK: Final = "pmix.lrank"
+NODE_RANK: Final = "pmix.nrank"
+APP_RANK: Final = "pmix.apprank"
+CPUSET: Final = "pmix.cpuset"
+LOCALITY_STRING: Final = "pmix.locstr"
+REINCARNATION: Final = "pmix.reinc"
+PROCDIR: Final = "pmix.pdir"
+
+# Directives.
+COLLECT_DATA: Final = "pmix.collect"
+TIMEOUT: Final = "pmix.timeout"
+LOCAL_COLLECTIVE_STATUS: Final = "pmix.loc.col.st"
+GET_REFRESH_CACHE: Final = "pmix.get.refresh"
+SERVER_TMPDIR: Final = "pmix.srvr.tmpdir"
+SYSTEM_TMPDIR: Final = "pmix.sys.tmpdir"
+LAUNCHER: Final = "pmix.tool.launcher"

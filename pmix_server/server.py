@@ -1,0 +1,233 @@
+"""The PMIx server of one node: what ranks connect to instead of the launcher's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from pmix_server import _pmixcore, dispatch, environment, jobdata, keys, library
+from pmix_server.channel import Channel
+from pmix_server.errors import PmixError
+from pmix_server.host import Host
+from pmix_server.job import JobSpec
+from pmix_server.library import Library
+from pmix_server.status import Status
+from pmix_server.values import Proc, rank, string
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "shim-server"
+
+
+class Server:
+    """libpmix as a server, driven by the running asyncio loop. One per process and life.
+
+    libpmix keeps its state in globals and does not start twice in a process reliably, so a
+    stopped server cannot be started again.
+    """
+
+    def __init__(self) -> None:
+        self._host: Host | None = None
+        self._channel = Channel(_pmixcore.SERVER, self._on_request)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._jobs: dict[str, JobSpec] = {}
+        self._library: Library | None = None
+        self._launcher = False
+        self.node = ""
+
+    @property
+    def library(self) -> Library:
+        """The copy of libpmix that serves."""
+        if self._library is None:
+            raise PmixError("The PMIx server is not started.", status=Status.ERR_INIT)
+        return self._library
+
+    async def start(
+        self,
+        host: Host,
+        *,
+        tmpdir: Path | str,
+        library_path: Path | None = None,
+        node: str | None = None,
+        launcher: bool = False,
+    ) -> None:
+        """Load libpmix and listen on the loopback interface.
+
+        Args:
+            host: answers the ranks.
+            tmpdir: for libpmix's files; made with mode 0700 if missing.
+            library_path: libpmix's file; by default it is looked for.
+            node: this node's name in every JobSpec; libpmix tells local ranks from remote ones
+                by it. Default: the host name.
+            launcher: libpmix was started by the launcher-mode upstream; only serve with it.
+
+        Raises:
+            PmixError: no usable libpmix, or it does not start.
+        """
+        self._host = host
+        self.node = node or socket.gethostname().split(".")[0]
+        directory = _private_directory(Path(tmpdir))
+        self._library = library.load_server(library_path or library.find(os.environ))
+        self._launcher = launcher
+        self._channel.open()
+        if not launcher:
+            await asyncio.to_thread(self._init, directory)
+
+    def _init(self, directory: Path) -> None:
+        settings = {**environment.SERVER_SETTINGS, "PMIX_HOSTNAME": self.node}
+        infos = [
+            string(keys.SERVER_TMPDIR, str(directory)),
+            string(keys.SYSTEM_TMPDIR, str(directory)),
+            string(keys.SERVER_NSPACE, f"{NAMESPACE}-{os.getpid()}"),
+            rank(keys.SERVER_RANK, 0),
+            string(keys.HOSTNAME, self.node),
+        ]
+        try:
+            with environment.only(settings):
+                _pmixcore.server_init(infos)
+        except _pmixcore.PMIxError as error:
+            raise PmixError.of_call(
+                "Starting the PMIx server", error.args[0], f"Is {directory} writable?"
+            ) from None
+
+    async def register(self, job: JobSpec) -> None:
+        """Take a job: afterwards its local ranks may connect.
+
+        Raises:
+            PmixError: libpmix refuses the data.
+        """
+        if job.here.name != self.node:
+            raise PmixError(
+                f"The job calls this node {job.here.name}, the PMIx server calls it {self.node}.",
+                "Give both the same name.",
+                status=Status.ERR_BAD_PARAM,
+            )
+        for directory in (job.tmpdir, jobdata.namespace_directory(job)):
+            if directory is not None:
+                _private_directory(Path(directory))
+        infos = jobdata.job_info(job, self._locality(job))
+        await self._channel.call(
+            "Registering the job", _pmixcore.register_nspace, job.nspace, len(job.here.ranks), infos
+        )
+        for number in job.here.ranks:
+            await self._channel.call(
+                f"Registering rank {number}",
+                _pmixcore.register_client,
+                Proc(job.nspace, number),
+                job.uid,
+                job.gid,
+            )
+        self._jobs[job.nspace] = job
+
+    async def deregister(self, nspace: str) -> None:
+        """Forget a job whose ranks have ended."""
+        job = self._jobs.pop(nspace, None)
+        if job is not None:
+            await self._channel.call(
+                f"Deregistering {nspace}", _pmixcore.deregister_nspace, nspace
+            )
+
+    def rank_environment(
+        self, number: int, *, nspace: str | None = None, base: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The variables that a local rank needs in order to reach this server.
+
+        Args:
+            number: the rank.
+            nspace: its job; may be left out while there is only one.
+            base: the environment that the rank has otherwise (default: this process's), which
+                decides whether Open MPI 4.1 needs to be told that it is launched directly. Apply
+                `environment.without_launcher` to it before adding the result.
+        """
+        job = self._job(nspace)
+        try:
+            entries = _pmixcore.setup_fork(Proc(job.nspace, number))
+        except _pmixcore.PMIxError as error:
+            raise PmixError.of_call(f"Preparing rank {number}", error.args[0]) from None
+        given = os.environ if base is None else base
+        return {
+            **environment.parse_entries(entries),
+            "PMIX_GDS_MODULE": "hash",
+            **environment.direct_launch(given, job.job_id),
+        }
+
+    async def local_modex(self, proc: tuple[str, int]) -> bytes:
+        """What a local rank has committed for others; waits until it has.
+
+        Raises:
+            PmixError: the rank is not ours, or has ended without committing.
+        """
+        blob = await self._channel.call(
+            f"Reading the data of rank {proc[1]}", _pmixcore.dmodex_request, Proc(*proc)
+        )
+        return bytes(blob or b"")
+
+    async def stop(self) -> None:
+        """Answer what is open with an error, then shut libpmix's server down."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._host = None
+        self._channel.deliver()  # what came in meanwhile is refused
+        self._channel.close()
+        if self._library is not None and not self._launcher:
+            await asyncio.to_thread(_pmixcore.server_finalize)
+        self._library = None
+
+    def _job(self, nspace: str | None) -> JobSpec:
+        if nspace is None and len(self._jobs) == 1:
+            return next(iter(self._jobs.values()))
+        if nspace not in self._jobs:
+            raise PmixError(
+                f"No job {nspace or ''} is registered.", status=Status.ERR_NOT_FOUND
+            )
+        return self._jobs[nspace]
+
+    def _locality(self, job: JobSpec) -> dict[int, str]:
+        """Where each bound local rank sits, in libpmix's words; {} if it knows no topology."""
+        found: dict[int, str] = {}
+        for number in job.here.ranks:
+            text = jobdata.cpuset_text(job, number)
+            try:
+                place = _pmixcore.locality_string(text) if text else None
+            except _pmixcore.PMIxError as error:
+                log.warning("no locality for rank %d: status %s", number, error.args[0])
+                continue
+            if place:
+                found[number] = place
+        return found
+
+    def _on_request(self, request: _pmixcore.Request) -> None:
+        host = self._host
+        if request.kind in dispatch.NOTICES and host is not None:
+            dispatch.NOTICES[request.kind](host, Proc(*request.source))
+        elif host is None:
+            request.answer(Status.ERR_NOT_AVAILABLE)
+        elif request.kind in dispatch.ANSWERS:
+            task = asyncio.get_running_loop().create_task(dispatch.answer(host, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            request.answer(Status.ERR_NOT_SUPPORTED)
+
+
+def _private_directory(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PmixError(
+            f"The directory {path} for the PMIx server cannot be made: {error.strerror}.",
+            "Choose a directory on local storage that you may write.",
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PmixError(
+            f"The directory {path} for the PMIx server is not writable.",
+            "Choose a directory on local storage that you may write.",
+        )
+    return path
+
+
