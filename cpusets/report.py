@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cpusets.cpuset import CpuSet
+from cpusets.tables import Column, render
 
 SCHEMA = "shim.affinity/1"
-WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +53,34 @@ def to_json(reports: Iterable[RankReport]) -> str:
     return json.dumps({"schema": SCHEMA, "ranks": ranks}, indent=2)
 
 
+_COLUMNS = (
+    Column("rank", right=True),
+    Column("node"),
+    Column("host pid", right=True),
+    Column("pid inside", right=True),
+    Column("planned"),
+    Column("effective"),
+    Column("threads", right=True),
+    Column("verdict"),
+)
+
+
 def render_table(reports: Iterable[RankReport]) -> str:
     """A table of at most 100 columns, ranks ascending; CPUs by OS index."""
-    from rich import box  # costs 40 ms: only where a table is wanted
-    from rich.console import Console
-    from rich.table import Table
+    return render(_COLUMNS, (_row(report) for report in _ordered(reports)))
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("rank", "node", "host pid", "pid inside", "planned", "effective", "threads"):
-        numeric = name not in {"node", "planned", "effective"}
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    table.add_column("verdict", overflow="fold")
-    for r in _ordered(reports):
-        table.add_row(
-            str(r.rank),
-            r.node,
-            _number(r.host_pid),
-            _number(r.container_pid),
-            str(r.planned),
-            str(r.effective) or "none",
-            str(r.threads),
-            r.verdict,
-        )
-    out = io.StringIO()
-    Console(file=out, width=WIDTH, color_system=None, force_terminal=False).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n") + "\n"
+
+def _row(r: RankReport) -> tuple[str, ...]:
+    return (
+        str(r.rank),
+        r.node,
+        _number(r.host_pid),
+        _number(r.container_pid),
+        str(r.planned),
+        str(r.effective) or "none",
+        str(r.threads),
+        r.verdict,
+    )
 
 
 def _ordered(reports: Iterable[RankReport]) -> list[RankReport]:

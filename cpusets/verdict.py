@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cpusets.cpuset import CpuSet
+from cpusets.devices import Device
 from cpusets.topology import Topology
 
 OK = "ok"
@@ -30,18 +31,20 @@ def judge(
     topology: Topology | None = None,
     others: Mapping[int, CpuSet] | None = None,
     limits: Mapping[str, CpuSet] | None = None,
+    gpus: Sequence[Device] = (),
 ) -> Verdict:
     """Judge one rank's binding.
 
     `threads` are the threads that compute; `others` the effective masks of the other ranks of
     the node; `limits` the masks that may have narrowed this one, by name, outermost first
-    (`cgroup`, `launcher`, `parent`). A loss that none of them explains was done by the program.
+    (`cgroup`, `launcher`, `parent`); `gpus` those that the rank computes on. A loss that none of them explains was done by the program.
     """
     narrowed_by = _narrower(planned, effective, limits or {})
     findings = [
         *_against_plan(planned, effective, narrowed_by),
         *_against_others(effective, topology, others or {}),
         *_against_hardware(effective, threads, topology),
+        *(f"GPU {gpu.name} is remote" for gpu in gpus if gpu.cpus.isdisjoint(effective)),
     ]
     return Verdict(tuple(findings), narrowed_by)
 
