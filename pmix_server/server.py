@@ -16,6 +16,8 @@ from pmix_server.host import Host
 from pmix_server.job import JobSpec
 from pmix_server.library import Library
 from pmix_server.status import Status
+from pmix_server.upstream import Upstream
+from pmix_server.upstream.launcher import LauncherUpstream
 from pmix_server.values import Proc, rank, string
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ class Server:
         tmpdir: Path | str,
         library_path: Path | None = None,
         node: str | None = None,
-        launcher: bool = False,
+        upstream: Upstream | None = None,
     ) -> None:
         """Load libpmix and listen on the loopback interface.
 
@@ -63,7 +65,8 @@ class Server:
             library_path: libpmix's file; by default it is looked for.
             node: this node's name in every JobSpec; libpmix tells local ranks from remote ones
                 by it. Default: the host name.
-            launcher: libpmix was started by the launcher-mode upstream; only serve with it.
+            upstream: our client of the launcher; matters in launcher mode, where it has started
+                the one libpmix there is, under its own name of the node.
 
         Raises:
             PmixError: no usable libpmix, or it does not start.
@@ -72,9 +75,11 @@ class Server:
         self.node = node or socket.gethostname().split(".")[0]
         directory = _private_directory(Path(tmpdir))
         self._library = library.load_server(library_path or library.find(os.environ))
-        self._launcher = launcher
         self._channel.open()
-        if not launcher:
+        if isinstance(upstream, LauncherUpstream):
+            self._launcher = True
+            self.node = upstream.node
+        else:
             await asyncio.to_thread(self._init, directory)
 
     def _init(self, directory: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
+from pmix_server.errors import PmixError
+from pmix_server.upstream.agent_process import AgentProcessUpstream
 from pmix_server.upstream.base import Upstream, UpstreamJob
 from pmix_server.upstream.isolated import NEEDED, IsolatedUpstream
+from pmix_server.upstream.launcher import LauncherUpstream
 from pmix_server.upstream.none import NoUpstream
 
 Mode = Literal["auto", "isolated", "launcher", "agent", "none"]
@@ -19,13 +22,22 @@ def open_upstream(mode: Mode, env: Mapping[str, str]) -> Upstream:
         mode: `auto` takes `isolated` where a launcher has left its variables, else `none`.
 
     Raises:
-        PmixError: libpmix cannot do what the mode asks.
+        PmixError: there is no such mode.
     """
     if mode == "auto":
         mode = "isolated" if all(env.get(name) for name in NEEDED) else "none"
-    if mode == "none":
-        return NoUpstream()
-    return IsolatedUpstream(env)
+    match mode:
+        case "none":
+            return NoUpstream()
+        case "launcher":
+            return LauncherUpstream(env)
+        case "agent":
+            return AgentProcessUpstream(env)
+        case "isolated":
+            return IsolatedUpstream(env)
+    raise PmixError(
+        f"There is no PMIx mode {mode!r}.", f"Choose one of {', '.join(get_args(Mode))}."
+    )
 
 
 __all__ = ["Mode", "Upstream", "UpstreamJob", "open_upstream"]

@@ -30,11 +30,11 @@ async def main(mode: Mode, secret: str, command: list[str]) -> None:
         await upstream.publish(KEY, secret.encode())
     fetched = await upstream.fetch(0, KEY, 20)
     with tempfile.TemporaryDirectory() as directory:
-        request = {"nodes": [["inner", [0]]], "nspace": f"inner-{job.rank}", "command": command}
+        node = job.nodes[job.local].name
+        request = {"nodes": [[node, [0]]], "nspace": f"inner-{job.rank}", "command": command}
         server = Server()
         inner = job_of(request)
-        launcher = mode == "launcher"
-        await server.start(Recorder(), tmpdir=directory, node="inner", launcher=launcher)
+        await server.start(Recorder(), tmpdir=directory, node=node, upstream=upstream)
         await server.register(inner)
         ranks = await run_ranks(server, inner, request)
         await server.stop()
