@@ -7,15 +7,13 @@ the next builder removes.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shutil
-import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from shim.errors import ShimError
 from testbed.mirror import debian_mirror
@@ -26,6 +24,8 @@ from testbed.suites import Suite
 
 USERS: Final = (("demo", 1000), ("other", 1001))
 """The ordinary users of every node: name and uid (= gid)."""
+
+_NAMESPACES: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 _SET_UP_USERS: Final = "\n".join(
     [
@@ -125,15 +125,16 @@ def _source(mirror: str, suite: str, expired: bool) -> str:
     return f"deb {options}{mirror} {suite} main"
 
 
-def in_build_namespace(command: Sequence[str], sink: object) -> int:
+def in_build_namespace(command: Sequence[str], sink: IO[bytes]) -> int:
     """Run ``command`` in mount and PID namespaces that end with this process; exit status.
 
     ``sink`` is a file that takes its output.
     """
     process = subprocess.Popen(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *command],
+        # unshare ignores SIGTERM while its child runs; killed, it takes the child along.
+        ["setpriv", "--pdeathsig=KILL", "--", *_NAMESPACES, *command],
         stdin=subprocess.DEVNULL,
-        stdout=sink,  # type: ignore[call-overload]
+        stdout=sink,
         stderr=subprocess.STDOUT,
         env={
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -141,19 +142,13 @@ def in_build_namespace(command: Sequence[str], sink: object) -> int:
             "DEBIAN_FRONTEND": "noninteractive",
             "HOME": "/root",
         },
-        preexec_fn=_die_with_parent,
     )
     try:
-        return int(process.wait())
+        return process.wait()
     except BaseException:
-        process.terminate()
+        process.kill()
         process.wait()
         raise
-
-
-def _die_with_parent() -> None:
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _last_error(log: Path) -> str:

@@ -45,6 +45,7 @@ def slurm_conf(spec: ClusterSpec, addresses: Mapping[str, str], hardware: str) -
         "SchedulerParameters": "permit_job_expansion,bf_interval=1,sched_interval=2,"
         "batch_sched_delay=0",
         "MpiDefault": "none",
+        "MailProg": "/bin/true",
         "ReturnToService": "2",
         # A node whose slurmd died is noticed within this many seconds instead of 300.
         "SlurmdTimeout": "6",
@@ -66,8 +67,8 @@ def slurm_conf(spec: ClusterSpec, addresses: Mapping[str, str], hardware: str) -
 
 
 def cgroup_conf(suite: Suite) -> str:
-    """Return cgroup.conf: no cgroup plugin at all, where the version can be told so."""
-    return "CgroupPlugin=disabled\n" if suite.cgroup_disabled else "# no cgroups\n"
+    """Return cgroup.conf: no cgroups, as far as the Slurm version can be told so."""
+    return f"CgroupPlugin={suite.cgroup_plugin}\n"
 
 
 def merged(defaults: Mapping[str, str], extra: Sequence[str]) -> list[str]:

@@ -88,7 +88,7 @@ class Suite:
     foreign_suite: str = "sid"
     expired: bool = False
     full: bool = False
-    cgroup_disabled: bool = True
+    cgroup_plugin: str = "disabled"
     slurm: str = ""
 
     def key(self, architecture: str) -> str:
@@ -102,8 +102,9 @@ class Suite:
 SUITES = {
     suite.name: suite
     for suite in (
-        # 22.05 has no CgroupPlugin=disabled (cgroup.conf.5): it simply loads no cgroup plugin.
-        Suite("bookworm", _CORE, cgroup_disabled=False, slurm="22.05"),
+        # 22.05 has no CgroupPlugin=disabled (cgroup.conf.5), and its slurmd ends when it detects
+        # no cgroup file system. Named outright, the v1 plugin detects and mounts nothing.
+        Suite("bookworm", (*_CORE, "libpmix2"), cgroup_plugin="cgroup/v1", slurm="22.05"),
         Suite("trixie", _CORE + _FULL, foreign=("apptainer",), full=True, slurm="24.11"),
         # A rolling suite's Release file carries a Valid-Until that a mirror snapshot outlives.
         Suite("sid", _CORE, expired=True, slurm="26.05"),
