@@ -1,0 +1,239 @@
+"""The keeper: one process of the runtime's `exec` that holds the container open for all ranks.
+
+`instance start` would always make a PID namespace (launcher_linux.go), so that /proc of a rank
+that joins without one would be foreign. A plain `exec` of a process that only waits has by
+construction the namespaces, mounts and environment that each rank would have had by itself.
+
+That process is `shim _hold`, executed as an inherited descriptor (/proc/self/fd/N): nothing of
+the image is needed, and no shell adds variables of its own. Its standard input is our socket;
+when this process ends, however, the keeper sees the end of it, and the runtime takes everything
+down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from shim.container.admission import admit
+from shim.container.container import StartOrder
+from shim.container.environment import INTERNAL
+from shim.container.placement import Additions
+from shim.container.runtime import Runtime
+from shim.container.troubles import start_failure
+from shim.container.view import (
+    ContainerView,
+    children,
+    command_name,
+    open_namespaces,
+    own_umask,
+    read_view,
+)
+from shim.container.watch import ProcessWatch
+from shim.errors import ShimError
+from shim.ticket import Hello, Namespace, Ticket
+
+_CREDENTIALS = struct.Struct("3i")
+_STOP_SECONDS = 5.0
+"""The runtime needs some milliseconds to unmount; a hung FUSE server is not waited for."""
+
+
+class Keeper:
+    """A container that ranks join by setns(2)."""
+
+    report: str | None = None
+
+    def __init__(
+        self,
+        order: StartOrder,
+        runtime: subprocess.Popen[bytes],
+        channel: socket.socket,
+        view: ContainerView,
+    ) -> None:
+        self.view = view
+        self._order = order
+        self._runtime = runtime
+        self._channel = channel
+        self._umask = own_umask()
+        self.namespaces = tuple(Namespace(flag, fd) for flag, fd in open_namespaces(view.pid))
+        self._stopping = False
+        self._watch = ProcessWatch(self._on_end)
+        # The runtime's children beside the keeper are its FUSE servers: without them the image
+        # is gone although the namespaces live.
+        for pid in (view.pid, runtime.pid, *children(runtime.pid)):
+            self._watch.add(pid, command_name(pid))
+
+    @classmethod
+    async def start(cls, runtime: Runtime, order: StartOrder) -> Keeper:
+        """Start the runtime and wait until the keeper speaks.
+
+        Raises:
+            ShimError: the runtime refused, or did not get there in time.
+        """
+        log = order.run_dir / "runtime.log"
+        process, channel = _spawn(runtime, order, log)
+        try:
+            pid = await _await_keeper(process, channel, order, log)
+            view = read_view(pid)
+            _refuse_seccomp(view)
+            return cls(order, process, channel, view)
+        except BaseException:
+            channel.close()
+            await _end(process)
+            raise
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return (self.view.pid, self._runtime.pid)
+
+    def admit(self, hello: Hello, additions: Additions) -> Ticket:
+        return admit(
+            hello,
+            additions,
+            view=self.view,
+            namespaces=self.namespaces,
+            options=self._order.options,
+            base_env=self._order.env,
+            base_cwd=self._order.cwd,
+            base_umask=self._umask,
+        )
+
+    async def stop(self) -> None:
+        self._stopping = True
+        self._watch.close()
+        self._channel.close()
+        await _end(self._runtime)
+        for space in self.namespaces:
+            os.close(space.fd)
+        self.namespaces = ()
+
+    def _on_end(self, pid: int, name: str) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        if pid == self.view.pid:
+            what = "The process that keeps the container"
+        elif pid == self._runtime.pid:
+            what = "The container runtime"
+        else:
+            what = f"The server of the container's file system ({name})"
+        self._order.on_death(f"{what} ended (pid {pid}), so the ranks on this node are ended.")
+
+
+def keeper_program(env: Mapping[str, str]) -> str:
+    """The static program `shim`, as the front-end names itself.
+
+    Raises:
+        ShimError: it is not there.
+    """
+    found = env.get("SHIM_FRONTEND") or shutil.which("shim")
+    if not found or not os.access(found, os.R_OK | os.X_OK):
+        raise ShimError(
+            "The program `shim` was not found by its own agent.",
+            "Put its directory on PATH, or install shim again.",
+        )
+    return found
+
+
+def _spawn(
+    runtime: Runtime, order: StartOrder, log: Path
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair()
+    # The kernel tells the sender's pid as we see it, even from a PID namespace (unix(7)).
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    ours.setblocking(False)
+    program = os.open(keeper_program(os.environ), os.O_RDONLY | os.O_CLOEXEC)
+    env = {name: value for name, value in order.env.items() if name not in INTERNAL}
+    command = [f"/proc/self/fd/{program}", "_hold"]
+    options = order.options
+    try:
+        with theirs, log.open("wb") as output:
+            process = subprocess.Popen(
+                [runtime.path, "exec", *options.runtime_arguments, options.image, *command],
+                stdin=theirs,
+                stdout=output,
+                stderr=output,
+                cwd=order.cwd,
+                env=env,
+                pass_fds=(program,),
+                # Signals of a terminal are for the ranks.
+                start_new_session=True,
+            )
+    except OSError as error:
+        ours.close()
+        raise ShimError(
+            f"The container runtime {runtime.path} could not be started: {error.strerror}.",
+            "Check its installation with `apptainer --version`.",
+        ) from error
+    finally:
+        os.close(program)
+    return process, ours
+
+
+async def _await_keeper(
+    process: subprocess.Popen[bytes], channel: socket.socket, order: StartOrder, log: Path
+) -> int:
+    """The keeper's host pid."""
+    loop = asyncio.get_running_loop()
+    spoke = loop.create_future()
+
+    def on_readable() -> None:
+        if not spoke.done():
+            spoke.set_result(None)
+
+    loop.add_reader(channel, on_readable)
+    try:
+        async with asyncio.timeout(order.options.start_timeout):
+            await spoke
+        data, ancillary, _, _ = channel.recvmsg(1, socket.CMSG_SPACE(_CREDENTIALS.size))
+    except TimeoutError as error:
+        raise start_failure(order.options.image, None, log) from error
+    except ConnectionResetError:
+        data, ancillary = b"", []
+    finally:
+        loop.remove_reader(channel)
+    if not data:
+        status = await _end(process)
+        raise start_failure(order.options.image, status, log)
+    return int(_CREDENTIALS.unpack(ancillary[0][2][: _CREDENTIALS.size])[0])
+
+
+def _refuse_seccomp(view: ContainerView) -> None:
+    if view.seccomp == 2 and _own_seccomp() != 2:
+        raise ShimError(
+            "The container has a seccomp filter, which a joining rank cannot take over.",
+            "Leave out --security seccomp:..., or use the runtime itself.",
+        )
+
+
+def _own_seccomp() -> int:
+    return read_view(os.getpid()).seccomp
+
+
+async def _end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the runtime, whose keeper sees the end of its input; kill what does not go."""
+    for patience in (_STOP_SECONDS, None):
+        try:
+            async with asyncio.timeout(patience):
+                return await _wait(process)
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+async def _wait(process: subprocess.Popen[bytes]) -> int:
+    ended = asyncio.Event()
+    watch = ProcessWatch(lambda _pid, _name: ended.set())
+    try:
+        if process.poll() is None and watch.add(process.pid, ""):
+            await ended.wait()
+        return process.wait()
+    finally:
+        watch.close()
