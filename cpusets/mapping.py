@@ -118,13 +118,13 @@ def _dealt(topology: Topology, usable: CpuSet, request: NodeRequest, map_by: Map
         raise _too_many(request, sum(sizes), need or 1)
     turns = _turns(map_by, room, request)
     counts = [turns.count(group) for group in range(len(objects))]
-    inside = [
+    places = [
         inside(topology, obj, n, need, request) for obj, n in zip(objects, counts, strict=True)
     ]
     taken = [0] * len(objects)
     found = []
     for group in turns:
-        found.append(Site(group, inside[group][taken[group]]))
+        found.append(Site(group, places[group][taken[group]]))
         taken[group] += 1
     return found
 

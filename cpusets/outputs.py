@@ -60,7 +60,7 @@ def to_json(plan: JobPlan) -> str:
         }
         for planned in plan.nodes
     ]
-    return json.dumps({"schema": SCHEMA, "nodes": nodes}, indent=2)
+    return json.dumps({"schema": SCHEMA, "nodes": nodes}, indent=2) + "\n"
 
 
 def _entry(topology: Topology, placement: RankPlacement) -> dict[str, object]:

@@ -36,8 +36,9 @@ def judge(
     """Judge one rank's binding.
 
     `threads` are the threads that compute; `others` the effective masks of the other ranks of
-    the node; `limits` the masks that may have narrowed this one, by name, outermost first
-    (`cgroup`, `launcher`, `parent`); `gpus` those that the rank computes on. A loss that none of them explains was done by the program.
+    the node; `gpus` those that the rank computes on; `limits` the masks that may have narrowed
+    this one, by name, outermost first (`cgroup`, `launcher`, `parent`). A loss that none of
+    them explains was done by the program.
     """
     narrowed_by = _narrower(planned, effective, limits or {})
     findings = [
