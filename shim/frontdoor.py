@@ -12,11 +12,11 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from shim.errors import EXIT_SHIM, ShimError
+from shim.process_watch import ProcessWatch
 from shim.rank_socket import RankSocket
 from shim.ticket import Answer, Bound, ExecFailed, Hello, MalformedFrame, Progress, Refuse
 
@@ -128,14 +128,13 @@ class FrontDoor:
         except (MalformedFrame, OSError, EOFError, TimeoutError):
             rank.close()
             return
-        ended = _ProcessEnd.of(peer.pid)
+        ended = _ProcessEnd(peer.pid)
         try:
-            if isinstance(frame, Hello) and ended is not None:
+            if isinstance(frame, Hello):
                 await self._serve_rank(rank, peer, frame, ended)
         finally:
             rank.close()
-            if ended is not None:
-                ended.close()
+            ended.close()
 
     async def _serve_rank(
         self, rank: RankSocket, peer: Peer, hello: Hello, ended: _ProcessEnd
@@ -216,35 +215,16 @@ def _trusted_peer(connection: socket.socket) -> Peer | None:
 
 
 class _ProcessEnd:
-    """Waits for the end of a process that is not our child (pidfd_open(2))."""
+    """The end of one process, as something to wait for."""
 
-    def __init__(self, pidfd: int) -> None:
-        self._pidfd = pidfd
+    def __init__(self, pid: int) -> None:
         self._ended = asyncio.Event()
-        self._unwatch: Callable[[], None] | None = self._watch()
-
-    @classmethod
-    def of(cls, pid: int) -> _ProcessEnd | None:
-        """None: it has ended already."""
-        try:
-            return cls(os.pidfd_open(pid))
-        except ProcessLookupError:
-            return None
-
-    def _watch(self) -> Callable[[], None]:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._pidfd, self._on_end)
-        return lambda: bool(loop.remove_reader(self._pidfd)) and None
-
-    def _on_end(self) -> None:
-        self._ended.set()
-        self.close()
+        self._watch = ProcessWatch(lambda _pid, _name: self._ended.set())
+        if not self._watch.add(pid, ""):
+            self._ended.set()
 
     async def wait(self) -> None:
         await self._ended.wait()
 
     def close(self) -> None:
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
-            os.close(self._pidfd)
+        self._watch.close()

@@ -74,8 +74,7 @@ _HOST_NETWORK = (
     "or add --no-pmix if the program uses neither"
 )
 _STEP_CGROUP = (
-    "ranks stay in the cgroup of their Slurm step; ask Slurm for the limit "
-    "(--mem, --cpus-per-task)"
+    "ranks stay in the cgroup of their Slurm step; ask Slurm for the limit (--mem, --cpus-per-task)"
 )
 _ROOT_ONLY = "the runtime allows it to root only; leave it out"
 _CHECKPOINT = "a joined rank is not a child of DMTCP; use the runtime itself for checkpointing"

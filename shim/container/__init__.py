@@ -1,9 +1,10 @@
 """The container of one step on one node: checks, start, and each rank's way in."""
 
-from shim.container.container import Container, StartOrder, start_container
 from shim.container.image import Image, ImageKind, check_image
+from shim.container.order import Container, StartOrder
 from shim.container.placement import Additions
 from shim.container.runtime import Runtime, find_runtime
+from shim.container.start import start_container
 
 __all__ = [
     "Additions",

@@ -23,8 +23,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shim.container.admission import admit
-from shim.container.container import StartOrder
 from shim.container.environment import INTERNAL
+from shim.container.order import CannotJoin, StartOrder
 from shim.container.placement import Additions
 from shim.container.runtime import Runtime
 from shim.container.troubles import start_failure
@@ -36,8 +36,8 @@ from shim.container.view import (
     own_umask,
     read_view,
 )
-from shim.container.watch import ProcessWatch
 from shim.errors import ShimError
+from shim.process_watch import ProcessWatch
 from shim.ticket import Hello, Namespace, Ticket
 
 _CREDENTIALS = struct.Struct("3i")
@@ -76,13 +76,14 @@ class Keeper:
 
         Raises:
             ShimError: the runtime refused, or did not get there in time.
+            CannotJoin: it runs, but ranks cannot become what its own `exec` would make of them.
         """
         log = order.run_dir / "runtime.log"
         process, channel = _spawn(runtime, order, log)
         try:
             pid = await _await_keeper(process, channel, order, log)
             view = read_view(pid)
-            _refuse_seccomp(view)
+            _check_seccomp(view)
             return cls(order, process, channel, view)
         except BaseException:
             channel.close()
@@ -157,7 +158,7 @@ def _spawn(
         with theirs, log.open("wb") as output:
             process = subprocess.Popen(
                 [runtime.path, "exec", *options.runtime_arguments, options.image, *command],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=output,
                 stderr=output,
                 cwd=order.cwd,
@@ -205,16 +206,9 @@ async def _await_keeper(
     return int(_CREDENTIALS.unpack(ancillary[0][2][: _CREDENTIALS.size])[0])
 
 
-def _refuse_seccomp(view: ContainerView) -> None:
-    if view.seccomp == 2 and _own_seccomp() != 2:
-        raise ShimError(
-            "The container has a seccomp filter, which a joining rank cannot take over.",
-            "Leave out --security seccomp:..., or use the runtime itself.",
-        )
-
-
-def _own_seccomp() -> int:
-    return read_view(os.getpid()).seccomp
+def _check_seccomp(view: ContainerView) -> None:
+    if view.seccomp and not read_view(os.getpid()).seccomp:
+        raise CannotJoin("The container has a seccomp filter, which a joining rank cannot install")
 
 
 async def _end(process: subprocess.Popen[bytes]) -> int:

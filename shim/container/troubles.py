@@ -23,7 +23,8 @@ _HINTS = (
 )
 _DEFAULT_HINT = "Try the same options with the runtime's own `exec` on this node."
 
-_PREFIX = re.compile(r"^(?:\x1b\[[0-9;]*m)*(FATAL|ERROR):\s*(.*?)(?:\x1b\[[0-9;]*m)*$", re.MULTILINE)
+_COLOUR = r"(?:\x1b\[[0-9;]*m)*"
+_PREFIX = re.compile(rf"^{_COLOUR}(FATAL|ERROR):\s*(.*?){_COLOUR}$", re.MULTILINE)
 
 
 def start_failure(image: str, status: int | None, log: Path) -> ShimError:

@@ -70,8 +70,9 @@ class PlainAgent:
         return container.admit(hello, Additions(env={"SHIM_RANK": str(hello.rank)}, cpus=mask))
 
     def bound(self, peer: Peer, bound: Bound, host_pid: int) -> None:
-        self.record(event="bound", peer=peer.pid, pid=bound.pid, host_pid=host_pid,
-                    cpus=bound.cpus.hex())
+        self.record(
+            event="bound", peer=peer.pid, pid=bound.pid, host_pid=host_pid, cpus=bound.cpus.hex()
+        )
 
     def started(self, peer: Peer) -> None:
         self.record(event="started", peer=peer.pid)
