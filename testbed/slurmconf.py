@@ -47,8 +47,9 @@ def slurm_conf(spec: ClusterSpec, addresses: Mapping[str, str], hardware: str) -
         "MpiDefault": "none",
         "MailProg": "/bin/true",
         "ReturnToService": "2",
-        # A node whose slurmd died is noticed within this many seconds instead of 300.
-        "SlurmdTimeout": "6",
+        # Not the default 300, and not less: a round of pings lasts up to MessageTimeout (10 s)
+        # when one node is dead, and the others' last answers age meanwhile.
+        "SlurmdTimeout": "30",
         "SlurmctldTimeout": "30",
         "KillWait": "5",
         # The limits of whoever starts the cluster and of whoever submits may differ, and an

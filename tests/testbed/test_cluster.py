@@ -51,8 +51,9 @@ def test_mpi_processes_wire_up_through_slurms_pmix(cluster: Cluster) -> None:
 
 
 def test_slurm_binds_tasks_to_true_cpus(cluster: Cluster) -> None:
-    script = "grep Cpus_allowed_list /proc/self/status"
-    ran = cluster.run(["srun", "-n1", "--cpu-bind=map_cpu:1", "sh", "-c", script], check=True)
+    # One CPU of the two that the step has.
+    show = ["grep", "Cpus_allowed_list", "/proc/self/status"]
+    ran = cluster.run(["srun", "-n1", "-c2", "--cpu-bind=map_cpu:1", *show], check=True)
     assert ran.stdout.split()[-1] == "1"
 
 
@@ -212,7 +213,7 @@ def test_a_fresh_cluster_has_no_leftovers_and_each_kind_is_found(cluster: Cluste
     cluster.run(["mount", "-t", "tmpfs", "x", "/mnt"], user="root", node="n2", check=True)
     try:
         eventually(lambda: len(cluster.leftovers("demo").queue) == 1)
-        eventually(lambda: any(p.command == "sleep 300" for p in cluster.leftovers().processes))
+        eventually(lambda: has_process(cluster, "n1", "/usr/bin/sleep 300"))
         found = cluster.leftovers("demo")
         assert "probe" in found.queue[0]
         assert found.mounts == ("n2: /mnt",)
@@ -231,13 +232,8 @@ def test_a_fresh_cluster_has_no_leftovers_and_each_kind_is_found(cluster: Cluste
     eventually(lambda: not cluster.leftovers(), 20)
 
 
-def test_a_dead_slurmd_is_noticed_and_comes_back(cluster: Cluster) -> None:
-    cluster.stop_slurmd("n2")
-    try:
-        eventually(lambda: cluster.status()[2].slurm.startswith("down"), 20)
-    finally:
-        cluster.start_slurmd("n2")
-    assert cluster.run(["srun", "-w", "n2", "hostname"], check=True).stdout == "n2\n"
+def has_process(cluster: Cluster, node: str, command: str) -> bool:
+    return any((p.node, p.command) == (node, command) for p in cluster.leftovers().processes)
 
 
 def test_a_pulled_cable_cuts_a_node_off(cluster: Cluster) -> None:

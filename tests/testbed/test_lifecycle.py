@@ -162,6 +162,17 @@ def test_slurm_conf_lines_of_the_user_hold() -> None:
     assert settings["KillWait"].startswith("7 ")
 
 
+def test_a_dead_slurmd_is_noticed_and_comes_back() -> None:
+    cluster = Cluster.up(NAME, slurm_conf=["SlurmdTimeout=8", "MessageTimeout=4"])
+    cluster.stop_slurmd("n2")
+    deadline = time.monotonic() + 30
+    while not cluster.status()[2].slurm.startswith("down"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    cluster.start_slurmd("n2")
+    assert cluster.run(["srun", "-w", "n2", "hostname"], check=True).stdout == "n2\n"
+
+
 def test_a_line_that_slurm_does_not_know_is_reported_and_nothing_stays() -> None:
     with pytest.raises(ShimError) as failure:
         Cluster.up(NAME, nodes=1, slurm_conf=["NoSuchParameter=1"])
