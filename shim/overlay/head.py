@@ -39,6 +39,7 @@ class Head(Overlay):
         self._head_endpoint: HeadEndpoint | None = None
         self.subscribe(HELLO, self._on_hello)
         self.on_lost(self._on_lost_while_joining)
+        self._announce_if_complete()
 
     async def listen(self, addresses: Sequence[str] = ()) -> bytes:
         """Open the mesh to others and give the blob that lets them in.
@@ -60,7 +61,6 @@ class Head(Overlay):
             ShimError: *timeout* seconds have passed, or an agent that had joined was lost; the
                 agents that did join are told the same.
         """
-        self._announce_if_complete()
         deadline = asyncio.get_running_loop().time() + timeout
         while not self._complete.done():
             left = deadline - asyncio.get_running_loop().time()

@@ -11,21 +11,16 @@ from shim.errors import ShimError
 from shim.overlay.endpoint import Endpoint, HeadEndpoint
 from shim.overlay.head import HELLO, REFUSED, TABLE, WAITING, WELCOME, Progress, bind
 from shim.overlay.members import Member
-from shim.overlay.overlay import Overlay
+from shim.overlay.overlay import UNNUMBERED, Overlay
 from shim.overlay.transport import CurvePair, LinkFailed, Transport
 from shim.overlay.wire import PROTOCOL
 
-UNNUMBERED = -1
-"""Index of an agent whom the head has not given one yet."""
-
 
 class JoiningMember(Overlay):
-    """An agent that is not the head."""
+    """An agent that is not the head. It has its index when the head has welcomed it."""
 
-    def __init__(
-        self, head: HeadEndpoint, index: int | None, names: Sequence[str], progress: Progress
-    ) -> None:
-        super().__init__(UNNUMBERED if index is None else index, names, head.nspace, head.job)
+    def __init__(self, head: HeadEndpoint, names: Sequence[str], progress: Progress) -> None:
+        super().__init__(UNNUMBERED, names, head.nspace, head.job)
         self._progress = progress
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.subscribe(WELCOME, self._on_welcome)
@@ -36,6 +31,9 @@ class JoiningMember(Overlay):
 
     async def introduce(self, head: HeadEndpoint, member: Member, timeout: float) -> None:
         """Say hello to the head and wait until it says that all nodes are there.
+
+        Args:
+            member: this agent, UNNUMBERED if it takes whatever index the head gives.
 
         Raises:
             ShimError: refused, the head was lost, or *timeout* seconds have passed.
@@ -84,7 +82,7 @@ async def join_mesh(
     addresses: Sequence[str],
 ) -> Overlay:
     """What `shim.overlay.join` does once the endpoint is unpacked."""
-    overlay = JoiningMember(head, index, names, progress)
+    overlay = JoiningMember(head, names, progress)
     client = CurvePair(head.client_public, head.client_secret)
     transport = Transport(client, overlay.receive, overlay.link_broke)
     own_name = names[index] if index is not None else os.uname().nodename
@@ -94,7 +92,8 @@ async def join_mesh(
     try:
         await _reach_head(overlay, transport, head)
         endpoint = Endpoint(bound, transport.server_key)
-        member = Member(overlay.index, own_name, endpoint, os.getpid(), os.getuid())
+        wanted = UNNUMBERED if index is None else index
+        member = Member(wanted, own_name, endpoint, os.getpid(), os.getuid())
         await overlay.introduce(head, member, timeout)
     except BaseException:
         await overlay.close()

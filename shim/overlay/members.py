@@ -54,8 +54,9 @@ class Members:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the expected nodes that have not joined."""
-        return tuple(name for index, name in enumerate(self.names) if index not in self.joined)
+        """Names of the expected nodes, the head aside, that have not joined."""
+        named = enumerate(self.names)
+        return tuple(name for index, name in named if index and index not in self.joined)
 
     def add(self, members: Iterable[Member]) -> tuple[Member, ...]:
         """Take in *members*; give those that were not known."""

@@ -29,6 +29,9 @@ BYE = "mesh.bye"
 GONE = "mesh.gone"
 RELAY = "mesh.relay"
 
+UNNUMBERED = -1
+"""Index of an agent that the head has not let in yet; nobody answers it under this number."""
+
 GOODBYE_SECONDS = 1.0
 """How long a leaving agent waits until its peers have heard that it leaves."""
 
@@ -144,6 +147,8 @@ class Overlay:
         self._closing = True
         listeners = {node for node, peer in self._peers.items() if peer.link} | self._heard
         listeners -= {self.index, *self.members.gone}
+        if self.index == UNNUMBERED:
+            listeners.clear()  # nobody counts on us
         goodbyes = (self.request(node, BYE, None, GOODBYE_SECONDS) for node in listeners)
         await asyncio.gather(*goodbyes, return_exceptions=True)
         for task in list(self._tasks):
@@ -191,7 +196,7 @@ class Overlay:
             return
         if envelope.source in self.members.gone and envelope.kind != BYE:
             return  # given up job-wide; taking more from it would give nodes different views
-        if envelope.source >= 0:
+        if envelope.source != UNNUMBERED:
             self._heard.add(envelope.source)
         self._dispatcher.deliver(envelope)
 
@@ -342,19 +347,31 @@ class Overlay:
 
 
 async def why_broken(address: str) -> str:
-    """Why the link to an agent at *address* ("tcp://host:port") may have broken, as a clause."""
+    """Why the link to an agent at *address* ("tcp://host:port") may have broken, as a clause.
+
+    A live agent greets whoever connects (ZMTP's signature comes first). The kernel closes a dead
+    process's descriptors one after the other, so its port may still take a connection for a
+    moment, but then it ends without a greeting.
+    """
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    connected = False
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await asyncio.get_running_loop().sock_connect(probe, (host, int(port)))
+                await loop.sock_connect(probe, (host, int(port)))
+                connected = True
+                if await loop.sock_recv(probe, 1):
+                    return "the connection to its agent broke"
+                return "its agent ended without leaving"
         except TimeoutError:
+            if connected:
+                return "the connection to its agent broke"
             return "the node does not answer on the network"
         except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
+            if connected or error.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
                 return "its agent ended without leaving"
             return f"the node cannot be reached ({error.strerror})"
-    return "the connection to its agent broke"
