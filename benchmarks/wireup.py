@@ -1,0 +1,128 @@
+"""What it costs to become an MPI job: MPI_Init, one barrier and MPI_Finalize on two nodes.
+
+Sides, alternated: `srun --mpi=pmix shim exec` (our PMIx server and overlay) and the same binary
+natively under `srun --mpi=pmix` (Slurm's). Ranks yield when they wait, on both sides: there are
+many more of them than CPUs here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from benchmarks import harness
+from benchmarks.natively import native_program, unpack
+from benchmarks.pairs import Finding, Limit, alternate, compare
+from shim.errors import ShimError
+
+RANKS_PER_NODE = (2, 16, 64)
+QUICK_RANKS_PER_NODE = (2, 16)
+NODES = 2
+WITHIN = Limit("ratio", 1.15)
+YIELD = {"OMPI_MCA_mpi_yield_when_idle": "1"}
+EXCLUDED = (
+    "in the program's own seconds: everything before main() (launch, container, dynamic linking)",
+    "both nodes share one machine's CPUs",
+)
+
+
+@dataclass(frozen=True)
+class Wireup:
+    """One job. ``program_s``: the slowest MPI_Init and barrier, and rank 0's MPI_Finalize."""
+
+    wall_s: float
+    program_s: float
+    init_s: float
+    barrier_s: float
+    finalize_s: float
+
+
+def wireup_of(step: harness.Step, ranks: int) -> Wireup:
+    """What one job took; refused unless it was one job of all its ranks."""
+    lines = step.checked().json_lines()
+    if len(lines) != 1 or lines[0]["size"] != ranks:
+        raise ShimError(
+            f"`{' '.join(step.argv)}` did not become one job of {ranks} ranks.",
+            f"It said:\n{step.stdout[-2000:]}",
+        )
+    parts = [float(lines[0][part]) for part in ("init_s", "barrier_s", "finalize_s")]
+    return Wireup(step.wall_s, sum(parts), *parts)
+
+
+def measure(
+    name: str, root: str, allocation: harness.Allocation, per_node: int, rounds: int
+) -> dict[str, list[Wireup]]:
+    """Both sides at one number of ranks, alternated."""
+    ranks = NODES * per_node
+    options = [f"--nodes={NODES}", f"--ntasks={ranks}", f"--ntasks-per-node={per_node}"]
+    native = native_program(name, root, "wireup")
+
+    def shim() -> Wireup:
+        command = ["shim", "exec", harness.image(name), "wireup"]
+        return wireup_of(allocation.srun(options, command, YIELD), ranks)
+
+    def natively() -> Wireup:
+        step = allocation.srun(options, native.argv, {**YIELD, **native.env})
+        return wireup_of(step, ranks)
+
+    sides: dict[str, Callable[[], Wireup]] = {"shim exec": shim, "native": natively}
+    return alternate(sides, rounds, harness.watch(f"{NODES} x {per_node} ranks", rounds))
+
+
+def findings_of(per_node: int, taken: dict[str, list[Wireup]]) -> list[Finding]:
+    """The program's own seconds, which are what is expected of us, and srun's wall time."""
+    ours, theirs = taken["shim exec"], taken["native"]
+    label = f"{NODES} x {per_node} ranks"
+    return [
+        compare(
+            f"{label}, Init+Barrier+Finalize",
+            "s",
+            "native",
+            [one.program_s for one in ours],
+            [one.program_s for one in theirs],
+            WITHIN,
+        ),
+        compare(
+            f"{label}, MPI_Init",
+            "s",
+            "native",
+            [one.init_s for one in ours],
+            [one.init_s for one in theirs],
+        ),
+        compare(
+            f"{label}, wall of srun",
+            "s",
+            "native",
+            [one.wall_s for one in ours],
+            [one.wall_s for one in theirs],
+        ),
+    ]
+
+
+def main() -> int:
+    """Run the benchmark."""
+    options = harness.parser(__doc__ or "", rounds=7, quick_rounds=3)
+    options.add_argument("--image", default="openmpi-5.0", choices=harness.IMAGES)
+    options.add_argument("--ranks-per-node", type=int, nargs="+", help=f"default {RANKS_PER_NODE}")
+    args = options.parse_args()
+    rounds = harness.rounds_of(args)
+    findings: list[Finding] = []
+    raw = {}
+    with (
+        harness.bench_cluster(args) as cluster,
+        harness.Allocation(cluster, nodes=NODES) as allocation,
+    ):
+        root = unpack(cluster, args.image)
+        cases = args.ranks_per_node or (QUICK_RANKS_PER_NODE if args.quick else RANKS_PER_NODE)
+        for per_node in cases:
+            taken = measure(args.image, root, allocation, per_node, rounds)
+            findings += findings_of(per_node, taken)
+            raw[str(per_node)] = {
+                side: [asdict(one) for one in all_] for side, all_ in taken.items()
+            }
+    return harness.report(f"wireup ({args.image})", args, findings, EXCLUDED, raw=raw)
+
+
+if __name__ == "__main__":
+    sys.exit(harness.presentable(main))
