@@ -36,7 +36,7 @@ def sites(topology: Topology, usable: CpuSet, request: NodeRequest) -> tuple[Sit
     else:
         found = _dealt(topology, usable, request, request.map_by)
     bound = (Site(s.group, bind(topology, usable, s.cpus, request.bind_to)) for s in found)
-    return tuple(_ordered(tuple(bound), request.rank_by))
+    return tuple(_ordered(tuple(bound), request.order))
 
 
 def bind(topology: Topology, usable: CpuSet, cpus: CpuSet, target: str | None) -> CpuSet:

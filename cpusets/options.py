@@ -23,7 +23,7 @@ class MappingOptions:
     """The words of the command line; numbers are already numbers. None is 'not said'."""
 
     map_by: str = "auto"
-    rank_by: str = "slot"
+    rank_by: str | None = None
     bind_to: str | None = None
     cpus_per_rank: int | None = None
     threads: int | None = None
@@ -57,7 +57,7 @@ def request_on(
         oversubscribe=options.oversubscribe,
         explicit=explicit,
         map_by=map_by,
-        rank_by=parse_rank_by(options.rank_by),
+        rank_by=None if options.rank_by is None else parse_rank_by(options.rank_by),
         bind_to=None if options.bind_to is None else parse_bind_to(options.bind_to),
         cpus_per_rank=pe if options.cpus_per_rank is None else options.cpus_per_rank,
         smt=options.smt,

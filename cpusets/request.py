@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cpusets.axes import MapBy, RankBy
+from cpusets.axes import OBJECTS, MapBy, RankBy
 from cpusets.cpuset import EMPTY, CpuSet
 from cpusets.errors import PlanError
 
@@ -24,8 +24,9 @@ class NodeRequest:
     `oversubscribe` allows more ranks than CPUs. It is True here because a launcher that starts
     more tasks than CPUs was asked to do so; a mapper's command line asks its own user.
 
-    The axes: `map_by` (None = auto), `rank_by`, `bind_to` (None = the rank's share), and
-    `cpus_per_rank`, counted in cores, or in hardware threads if mapped by or bound to those.
+    The axes: `map_by` (None = auto), `rank_by` (None = fill where ranks are dealt over objects,
+    else slot), `bind_to` (None = the rank's share), and `cpus_per_rank`, counted in cores, or in
+    hardware threads if mapped by or bound to those.
     `smt` is how many hardware threads of a core may be used (None = all in the mask, one
     computing thread per core). `reserve` are CPUs kept free of ranks.
 
@@ -39,13 +40,21 @@ class NodeRequest:
     oversubscribe: bool = True
     explicit: Mapping[int, CpuSet] | None = None
     map_by: MapBy | None = None
-    rank_by: RankBy = RankBy.SLOT
+    rank_by: RankBy | None = None
     bind_to: str | None = None
     cpus_per_rank: int | None = None
     smt: int | None = None
     reserve: CpuSet = EMPTY
     gpus_per_rank: Fraction | int = 0
     memory: str = "none"
+
+    @property
+    def order(self) -> RankBy:
+        """The order of ranks; PRRTE has the same default."""
+        if self.rank_by is not None:
+            return self.rank_by
+        dealt = self.map_by is not None and self.map_by.kind in OBJECTS
+        return RankBy.FILL if dealt else RankBy.SLOT
 
     @property
     def unit(self) -> str:

@@ -71,7 +71,7 @@ def _add_mapping(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("mapping")
     group.add_argument("--map-by", default="auto", metavar="HOW", help="auto, slot, node, package, "
                        "numa, l3, l2, core, hwthread, ppr:N:OBJECT, dist:DEVICE")  # fmt: skip
-    group.add_argument("--rank-by", default="slot", metavar="HOW", help="slot, fill, span, node")
+    group.add_argument("--rank-by", metavar="HOW", help="slot, fill, span, node")
     group.add_argument("--bind-to", metavar="WHAT", help="none, hwthread, core, l2, l3, numa, "
                        "package (default: the rank's share)")  # fmt: skip
     group.add_argument("-c", "--cpus-per-rank", type=int, metavar="N", help="cores per rank")
