@@ -58,7 +58,10 @@ class BuildExt(build_ext):
 
 
 class BuildScripts(build_scripts):
-    """Compiles `shim` where distutils would copy a script and rewrite its first line."""
+    """Compiles `shim` where distutils would copy a script and rewrite its first line.
+
+    Static, because it also runs inside any image as the process that keeps the container.
+    """
 
     def run(self) -> None:
         out = Path(self.build_dir)
@@ -72,7 +75,7 @@ class BuildScripts(build_scripts):
         sources = sorted(str(path) for path in (ROOT / "c_ext" / "frontend").glob("*.c"))
         define = f'-DSHIM_PYTHON_DEFAULT="{interpreter}"'
         subprocess.run(
-            [compiler, *WARNINGS, define, f"-I{out}", "-o", str(out / "shim"), *sources], check=True
+            [compiler, *WARNINGS, define, f"-I{out}", "-static", "-o", str(out / "shim"), *sources], check=True
         )
         header.unlink()
 

@@ -46,6 +46,8 @@ static void obey(struct guard *guard, const char *line)
         wards_add(&guard->keeper, (pid_t)pid);
     else if (sscanf(line, "fatal %d %n", &guard->fatal, &at) == 1)
         snprintf(guard->sentence, sizeof guard->sentence, "%s", line + at);
+    else if (!strncmp(line, "say ", 4))
+        dprintf(STDERR_FILENO, "%s\n", line + 4);
     else if (!strcmp(line, "done"))
         guard->done = true;
 }

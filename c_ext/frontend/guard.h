@@ -7,6 +7,7 @@
  *   gone PID      it ended
  *   keeper PID    the process that keeps the container
  *   fatal CODE TEXT   the agent is about to end on its own accord, with this sentence
+ *   say TEXT      a line for the user
  *   done          everything is over; nothing is to be ended */
 #ifndef SHIM_GUARD_H
 #define SHIM_GUARD_H

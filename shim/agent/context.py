@@ -45,7 +45,9 @@ class LaunchContext:
 def read_context(env: Mapping[str, str]) -> LaunchContext:
     """Read the launcher's variables; nothing is asked of the system but the host name."""
     has_pmix = "PMIX_NAMESPACE" in env and "PMIX_RANK" in env
-    if "SLURM_STEP_ID" in env and "SLURM_PROCID" in env:
+    # A prterun inside a step leaves the step's SLURM_* variables; its PMIx is the nearer one.
+    nearest = env.get("PMIX_NAMESPACE", "slurm.pmix.").startswith("slurm.pmix.")
+    if "SLURM_STEP_ID" in env and "SLURM_PROCID" in env and nearest:
         return _slurm_context(env, has_pmix)
     return LaunchContext(
         launcher=Launcher.PMIX if has_pmix else Launcher.NONE,

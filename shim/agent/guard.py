@@ -25,6 +25,11 @@ class GuardPipe:
         """The sentence with which this agent ends on its own accord."""
         self._line(f"fatal {exit_code} {' '.join(text.split())}")
 
+    def say(self, text: str) -> None:
+        """Lines for the user: the guard holds the standard error of the rank that started us."""
+        for line in text.splitlines():
+            self._line(f"say {line}")
+
     def done(self) -> None:
         self._line("done")
 

@@ -25,10 +25,14 @@ class RankState(Enum):
 class RankTable:
     """The ranks that this node is to run, and where each of them is."""
 
-    def __init__(self, node: str, ranks: Iterable[int]) -> None:
-        self.node = node
+    def __init__(self, ranks: Iterable[int] = ()) -> None:
         self._states = dict.fromkeys(ranks, RankState.EXPECTED)
         self._pids: dict[int, int] = {}
+
+    def expect(self, ranks: Iterable[int]) -> None:
+        """Learn of ranks that are to come; those that came already keep their state."""
+        for rank in ranks:
+            self._states.setdefault(rank, RankState.EXPECTED)
 
     def state(self, rank: int) -> RankState:
         return self._states[rank]

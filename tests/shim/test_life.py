@@ -6,7 +6,7 @@ from shim.agent.life import RankState, RankTable
 
 
 def table() -> RankTable:
-    return RankTable("n1", [4, 5])
+    return RankTable([4, 5])
 
 
 def test_a_rank_that_finalized_may_go() -> None:

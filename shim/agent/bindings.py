@@ -1,0 +1,121 @@
+"""The report of bindings: every node's ranks, plan against kernel, gathered on the first node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from cpusets import CpuSet, RankReport, judge, render_table, to_json
+from pmix_server.mesh import Body, Mesh
+from shim.agent.placement import Placement
+from shim.errors import ShimError
+
+KIND = "bindings"
+
+
+class BindingReport:
+    """Collects the local reports; the node with index 0 collects everybody's and prints.
+
+    Args:
+        expected: ranks of this node.
+        target: "" for text through *say*, else the file that gets JSON.
+        say: prints lines for the user.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        node: str,
+        expected: tuple[int, ...],
+        target: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self._mesh = mesh
+        self._node = node
+        self._expected = expected
+        self._target = target
+        self._say = say
+        self._local: dict[int, RankReport] = {}
+        self._nodes: dict[int, list[RankReport]] = {}
+        if mesh.index == 0:
+            mesh.subscribe(KIND, self._on_node)
+
+    def bound(
+        self, rank: int, placement: Placement, effective: CpuSet, pids: tuple[int, int]
+    ) -> None:
+        """A rank of this node has read back its mask; *pids* on the host and in the container."""
+        plan = placement.of(rank)
+        others = {one.rank: one.effective for one in self._local.values()}
+        verdict = judge(
+            plan.cpus,
+            effective,
+            threads=plan.threads,
+            topology=placement.topology,
+            others=others,
+        )
+        self._local[rank] = RankReport(
+            rank=rank,
+            node=self._node,
+            host_pid=pids[0],
+            container_pid=pids[1],
+            planned=plan.cpus,
+            effective=effective,
+            threads=plan.threads,
+            verdict=str(verdict),
+            narrowed_by=verdict.narrowed_by,
+        )
+        if len(self._local) == len(self._expected):
+            self._send()
+
+    def _send(self) -> None:
+        mine = [self._local[rank] for rank in sorted(self._local)]
+        if self._mesh.index == 0:
+            self._on_node(0, [_pack(report) for report in mine])
+        else:
+            self._mesh.post([0], KIND, [_pack(report) for report in mine])
+
+    def _on_node(self, node: int, body: Body) -> None:
+        self._nodes[node] = [_unpack(fields) for fields in body]
+        if len(self._nodes) == self._mesh.size - len(self._mesh.gone):
+            reports = sorted(
+                (report for part in self._nodes.values() for report in part),
+                key=lambda report: report.rank,
+            )
+            self._publish(reports)
+
+    def _publish(self, reports: list[RankReport]) -> None:
+        if not self._target:
+            self._say(render_table(reports))
+            return
+        try:
+            Path(self._target).write_text(to_json(reports) + "\n")
+        except OSError as error:
+            self._say(f"shim: The report of bindings cannot be written: {error}.")
+
+
+def _pack(report: RankReport) -> Body:
+    fields = asdict(report)
+    return {**fields, "planned": str(report.planned), "effective": str(report.effective)}
+
+
+def _unpack(fields: Body) -> RankReport:
+    sets = {name: CpuSet.parse(fields[name]) for name in ("planned", "effective")}
+    return RankReport(**{**fields, **sets})
+
+
+def report_path(target: str, cwd: str) -> str:
+    """The report's file as the user named it, from the working directory of the first rank.
+
+    Raises:
+        ShimError: its directory does not exist.
+    """
+    if not target:
+        return ""
+    path = Path(cwd, target)
+    if not path.parent.is_dir():
+        raise ShimError(
+            f"The report of bindings cannot be written to {path}: {path.parent} does not exist.",
+            "Give --report-bindings a file in a directory that exists.",
+        )
+    return str(path)

@@ -1,0 +1,93 @@
+"""`shim exec`: the launcher's tasks become the ranks, and the launcher ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from cpusets import CpuSet, Topology
+from pmix_server import NodeRanks
+from shim.agent.links import Links
+from shim.agent.node import Node
+from shim.agent.placement import (
+    Placement,
+    launcher_masks,
+    plan_placement,
+    widen_own_affinity,
+)
+from shim.agent.session import Session, terminate_softly
+from shim.layout import Layout, layout_of_step
+from shim.options import ExecOptions, parse_exec
+from shim.ticket import Hello
+
+LAUNCHERS_TURN = 1.0
+"""Seconds that the launcher has to end the ranks before we do."""
+
+
+class ExecSession(Session):
+    """One step of `srun … shim exec`, of `prterun … shim exec`, or a single `shim exec`."""
+
+    @property
+    def options(self) -> ExecOptions:
+        assert self.settings.options is not None
+        return self.settings.options
+
+    def first_options(self) -> Sequence[ExecOptions]:
+        masks = self.context.masks
+        if masks:
+            widen_own_affinity(_union(tuple(masks.values())))
+        return (self.options,)
+
+    def options_of(self, hello: Hello) -> ExecOptions:
+        return parse_exec((*hello.options, *hello.command))
+
+    def upstream_mode(self) -> str:
+        return "none" if self.options.no_pmix else self.settings.pmix_mode
+
+    def wants_pmix(self) -> bool:
+        return not self.options.no_pmix
+
+    async def plan(self, links: Links, topology: Topology) -> tuple[Layout, Placement]:
+        layout = self._layout(links)
+        ranks = layout.here.ranks
+        self.table.expect(ranks)
+        if self.context.masks is None and not self.context.unbound:
+            await self._await_masks(ranks)
+        given = launcher_masks(self.context, self.masks)
+        allowed = _union(tuple(given.values())) if given else CpuSet.of(os.sched_getaffinity(0))
+        placement = plan_placement(topology, allowed, ranks, given, self.options.threads)
+        widen_own_affinity(allowed)
+        return layout, placement
+
+    def _layout(self, links: Links) -> Layout:
+        if self.options.no_pmix and self.context.local_ranks:
+            return Layout((NodeRanks(self.context.node, self.context.local_ranks),), 0)
+        return layout_of_step(links.job.nodes, links.job.rank)
+
+    async def _await_masks(self, ranks: tuple[int, ...]) -> None:
+        """Wait until every rank's front-end has told its mask; PRRTE tells it nowhere else."""
+        while missing := [rank for rank in ranks if rank not in self.masks]:
+            self.door.progress(f"waiting for ranks {', '.join(map(str, missing[:8]))}")
+            self.arrival.clear()
+            await self.arrival.wait()
+
+    async def launch(self, node: Node) -> None:
+        """The ranks come by themselves."""
+
+    async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
+        """Ask the launcher, which ends all nodes' ranks and knows the exit code; what it leaves
+        here is ended by us."""
+        if everywhere and self._upstream:
+            await self._upstream.abort(code, text)
+        await asyncio.sleep(LAUNCHERS_TURN)
+        await terminate_softly(self, grace=1.0)
+
+    def terminate(self, number: int) -> None:
+        super().terminate(number)
+        if os.getppid() != self.guard_pid:
+            self.end_job(1, "The guard of this node was killed, so its ranks are ended.")
+
+
+def _union(sets: tuple[CpuSet, ...]) -> CpuSet:
+    return CpuSet.of(cpu for one in sets for cpu in one)

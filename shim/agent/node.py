@@ -1,0 +1,106 @@
+"""This node's part of the job, once everything that ranks need is up."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpusets import openmp_environment
+from pmix_server import JobSpec, PmixError, Server
+from pmix_server.collectives import Collectives
+from shim.agent.context import LaunchContext, Launcher
+from shim.agent.host import AgentHost
+from shim.agent.links import Links, presentable
+from shim.agent.placement import Placement
+from shim.container import Additions
+from shim.hostlist import expand
+from shim.layout import Layout
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a rank's ticket is made from. *server* is None where the user wants no PMIx."""
+
+    layout: Layout
+    placement: Placement
+    server: Server | None
+
+    def additions(self, rank: int, env: Mapping[str, str], *, bind: bool) -> Additions:
+        """What a rank gets beyond the container's own: PMIx, OpenMP, CPUs.
+
+        Args:
+            env: the rank's environment on the host.
+            bind: False leaves its CPUs as launched.
+        """
+        plan = self.placement.of(rank)
+        added = openmp_environment(plan, env)
+        if self.server:
+            added |= self.server.rank_environment(rank, base=env)
+        return Additions(
+            env=added,
+            drop=("PMIX_", "PMI_") if self.server else (),
+            cpus=plan.cpus.to_bytes() if bind else None,
+        )
+
+
+def job_spec(
+    links: Links,
+    layout: Layout,
+    placement: Placement,
+    context: LaunchContext,
+    env: Mapping[str, str],
+    ids: tuple[int, int],
+) -> JobSpec:
+    """The job data for the ranks (pure); *ids* are user and group as the container sees them."""
+    return JobSpec(
+        nspace=links.nspace,
+        job_id=context.job_id,
+        nodes=layout.nodes,
+        local=layout.local,
+        appnums=dict(enumerate(layout.app_of)),
+        cpusets=placement.cpusets(),
+        uid=ids[0],
+        gid=ids[1],
+        univ_size=max(links.job.univ_size, layout.size),
+        alloc_id=env.get("SLURM_JOB_ID"),
+        allocated_nodes=expand(env.get("SLURM_JOB_NODELIST", "")),
+        time_remaining=seconds_left(env, time.time()),
+        rm_name="slurm" if context.launcher is Launcher.SLURM else None,
+    )
+
+
+def seconds_left(env: Mapping[str, str], now: float) -> int | None:
+    """Until the job's time limit, where Slurm tells it (SLURM_JOB_END_TIME, from 23.02 on)."""
+    end = env.get("SLURM_JOB_END_TIME", "")
+    return max(0, int(end) - int(now)) if end.isdecimal() else None
+
+
+def container_ids(fakeroot: bool) -> tuple[int, int]:
+    """User and group of the ranks as they see themselves.
+
+    The runtime maps a user to itself unless --fakeroot makes it root. libpmix's psec/native
+    compares these with what the client claims, so they must be those inside.
+    """
+    return (0, 0) if fakeroot else (os.getuid(), os.getgid())
+
+
+async def start_server(
+    host_for: Callable[[Collectives], AgentHost], links: Links, spec: JobSpec, directory: Path
+) -> Server:
+    """Bring up this node's PMIx server and let the job's ranks connect.
+
+    Raises:
+        ShimError: libpmix is not usable here.
+    """
+    server = Server()
+    collectives = Collectives(links.mesh, server.local_modex)
+    collectives.register(spec)
+    try:
+        await server.start(host_for(collectives), tmpdir=directory, node=spec.here.name)
+        await server.register(spec)
+    except PmixError as error:
+        raise presentable(error) from error
+    return server
