@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Subcommand → (module, one-line help), in the order of `shim --help`."""
 
+OWN_SYNTAX = frozenset({"exec", "run"})
+"""They read their words themselves: options of the container and of a program follow each other,
+which argparse cannot express."""
+
 EPILOG = """examples:
   srun --mpi=pmix -n 8 shim exec app.sif ./app     in a job script, in place of singularity exec
   shim run -n 8 --threads 4 app.sif ./app          inside salloc or sbatch, or on a laptop
@@ -46,7 +50,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"shim {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, help_text) in COMMANDS.items():
-        if name == command:
+        if name == command and name not in OWN_SYNTAX:
             importlib.import_module(module).add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=help_text)
@@ -56,7 +60,10 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run one subcommand; returns its exit code. A `ShimError` becomes two sentences."""
     command = next((word for word in argv if not word.startswith("-")), None)
-    args = build_parser(command).parse_args(argv)
+    if command in OWN_SYNTAX and argv[0] == command:
+        args = argparse.Namespace(command=command, words=list(argv[1:]))
+    else:
+        args = build_parser(command).parse_args(argv)
     module = importlib.import_module(COMMANDS[args.command][0])
     try:
         code: int = module.run(args)

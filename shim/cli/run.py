@@ -7,14 +7,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shim.errors import ShimError
 from shim.run.launch import plan_launch
 from shim.run.spec import parse_run
-
-if TYPE_CHECKING:
-    from shim.cli import Subparsers
 
 HELP = """Usage: shim run [-n N] [OPTIONS] IMAGE COMMAND [ARG...] [: ...]
        shim run [-n N] [OPTIONS] --native COMMAND [ARG...] [: ...]
@@ -40,11 +36,6 @@ Examples:
 Exit code: the highest of the ranks' (128+N for a rank that died by signal N); 125 when the shim
 could not start them.
 """
-
-
-def add_parser(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("run", add_help=False)
-    parser.add_argument("words", nargs=argparse.REMAINDER)
 
 
 def run(args: argparse.Namespace) -> int:
