@@ -34,7 +34,7 @@ MAX_FRAME = 16 << 20
 _LENGTH = struct.Struct("<I")
 _FIELD = struct.Struct("<HHI")
 _U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
+_CAPABILITIES = struct.Struct("<QQQ")
 
 
 class Kind(IntEnum):
@@ -67,7 +67,7 @@ class Tag(IntEnum):
     CWD_REQUIRED = 13
     MEMORY_POLICY = 14
     NO_NEW_PRIVS = 15
-    BOUNDING = 16
+    CAPABILITIES = 16
     EXIT_CODE = 17
     PID = 18
     ERRNO = 19
@@ -109,6 +109,15 @@ class MemoryPolicy:
 
 
 @dataclass(frozen=True)
+class Capabilities:
+    """Sets that execve(2) computes the program's capabilities from (capabilities(7)), as masks."""
+
+    bounding: int
+    inheritable: int
+    ambient: int
+
+
+@dataclass(frozen=True)
 class Namespace:
     """A namespace to enter: its clone flag (setns(2)) and an open descriptor of it."""
 
@@ -134,8 +143,7 @@ class Ticket:
     cpus: bytes | None = None
     memory_policy: MemoryPolicy | None = None
     no_new_privs: bool = False
-    bounding: int | None = None
-    """Capabilities to keep in the bounding set, as a mask."""
+    capabilities: Capabilities | None = None
     umask: int | None = None
     notes: tuple[str, ...] = ()
     """Lines for the user."""
@@ -229,8 +237,10 @@ def _ticket_fields(ticket: Ticket) -> _Fields:
     if ticket.memory_policy is not None:
         policy = ticket.memory_policy
         fields.append((Tag.MEMORY_POLICY, _U32.pack(policy.mode) + policy.nodes))
-    if ticket.bounding is not None:
-        fields.append((Tag.BOUNDING, _U64.pack(ticket.bounding)))
+    if ticket.capabilities is not None:
+        sets = ticket.capabilities
+        packed = _CAPABILITIES.pack(sets.bounding, sets.inheritable, sets.ambient)
+        fields.append((Tag.CAPABILITIES, packed))
     if ticket.umask is not None:
         fields.append((Tag.UMASK, _U32.pack(ticket.umask)))
     return fields + [(Tag.NOTE, _bytes(note)) for note in ticket.notes]
@@ -343,7 +353,7 @@ def _decode_ticket(fields: _Reader, fds: tuple[int, ...]) -> Ticket:
     if len(flags) != len(fds):
         raise MalformedFrame(f"{len(flags)} namespaces and {len(fds)} descriptors")
     policy = fields.data_or_none(Tag.MEMORY_POLICY)
-    bounding = fields.data_or_none(Tag.BOUNDING)
+    sets = fields.data_or_none(Tag.CAPABILITIES)
     umask = fields.data_or_none(Tag.UMASK)
     return Ticket(
         namespaces=tuple(Namespace(flag, fd) for flag, fd in zip(flags, fds, strict=True)),
@@ -356,10 +366,16 @@ def _decode_ticket(fields: _Reader, fds: tuple[int, ...]) -> Ticket:
         if policy is None
         else MemoryPolicy(_unpack(_U32, policy[: _U32.size]), policy[_U32.size :]),
         no_new_privs=bool(fields.u32(Tag.NO_NEW_PRIVS)),
-        bounding=None if bounding is None else _unpack(_U64, bounding),
+        capabilities=None if sets is None else _capabilities(sets),
         umask=None if umask is None else _unpack(_U32, umask),
         notes=fields.texts(Tag.NOTE),
     )
+
+
+def _capabilities(data: bytes) -> Capabilities:
+    if len(data) != _CAPABILITIES.size:
+        raise MalformedFrame(f"capability sets of {len(data)} bytes")
+    return Capabilities(*_CAPABILITIES.unpack(data))
 
 
 def _parse(data: bytes) -> Iterator[tuple[int, bytes]]:

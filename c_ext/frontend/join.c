@@ -2,11 +2,12 @@
 #include "join.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "message.h"
@@ -41,17 +42,50 @@ static void enter(const struct ticket *ticket)
         proxy_fork(); /* setns(2): a PID namespace is entered by children only */
 }
 
-/* What the runtime drops: starter.c's apply_privileges. Entering a user namespace of ours gave us
- * every capability in it; execve of a non-root uid clears all sets but the bounding one. */
-static void give_up(const struct ticket *ticket)
+_Noreturn static void capability_fault(const char *what)
 {
-    if (ticket->has_bounding)
-        for (int capability = 0; capability < 64; capability++)
-            if (!(ticket->bounding >> capability & 1) &&
-                prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1 &&
-                prctl(PR_CAPBSET_DROP, capability, 0, 0, 0))
-                die(EXIT_SHIM, "Cannot drop capability %d: %s. Report this as a fault of shim.",
-                    capability, strerror(errno));
+    die(EXIT_SHIM, "Cannot set the %s capabilities of the rank: %s. Report this as a fault of shim.",
+        what, strerror(errno));
+}
+
+static void drop_bounding(uint64_t keep)
+{
+    for (int number = 0; number < 64; number++)
+        if (!(keep >> number & 1) && prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1 &&
+            prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
+            capability_fault("bounding");
+}
+
+static void set_inheritable(uint64_t wanted)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, sets))
+        capability_fault("inheritable");
+    sets[0].inheritable = (uint32_t)wanted;
+    sets[1].inheritable = (uint32_t)(wanted >> 32);
+    if (syscall(SYS_capset, &header, sets))
+        capability_fault("inheritable");
+}
+
+static void set_ambient(uint64_t wanted)
+{
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (int number = 0; number < 64; number++)
+        if ((wanted >> number & 1) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0))
+            capability_fault("ambient");
+}
+
+/* As the runtime does (starter.c, apply_privileges). Entering a user namespace of ours gave us
+ * every capability in it; what is left after execve follows from these three sets. */
+static void set_privileges(const struct ticket *ticket)
+{
+    if (ticket->has_capabilities) {
+        /* The inheritable set may only grow within the bounding one: first that. */
+        set_inheritable(ticket->inheritable);
+        drop_bounding(ticket->bounding);
+        set_ambient(ticket->ambient);
+    }
     if (ticket->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         die(EXIT_SHIM, "Cannot set no_new_privs: %s. Report this as a fault of shim.",
             strerror(errno));
@@ -82,6 +116,6 @@ void join_container(struct ticket *ticket)
     enter(ticket);
     if (ticket->has_umask)
         umask(ticket->umask);
-    give_up(ticket);
+    set_privileges(ticket);
     go_to_directory(ticket);
 }

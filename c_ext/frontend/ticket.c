@@ -44,6 +44,16 @@ static void take_policy(struct ticket *ticket, const struct wire_field *field)
     ticket->policy_bytes = field->length - 4;
 }
 
+static void take_capabilities(struct ticket *ticket, const struct wire_field *field)
+{
+    if (field->length != 24)
+        malformed("capability sets");
+    ticket->has_capabilities = true;
+    ticket->bounding = wire_field_u64(field, 0);
+    ticket->inheritable = wire_field_u64(field, 8);
+    ticket->ambient = wire_field_u64(field, 16);
+}
+
 static void take(struct ticket *ticket, const struct wire_in *frame, const struct wire_field *field)
 {
     switch (field->tag) {
@@ -54,7 +64,7 @@ static void take(struct ticket *ticket, const struct wire_in *frame, const struc
     case TAG_HOME: ticket->home = wire_field_text(field); break;
     case TAG_CWD_REQUIRED: ticket->cwd_required = wire_field_u32(field); break;
     case TAG_NO_NEW_PRIVS: ticket->no_new_privs = wire_field_u32(field); break;
-    case TAG_BOUNDING: ticket->has_bounding = true; ticket->bounding = wire_field_u64(field); break;
+    case TAG_CAPABILITIES: take_capabilities(ticket, field); break;
     case TAG_UMASK: ticket->has_umask = true; ticket->umask = wire_field_u32(field); break;
     case TAG_CPUS: ticket->cpus = field->data; ticket->cpu_bytes = field->length; break;
     case TAG_MEMORY_POLICY: take_policy(ticket, field); break;

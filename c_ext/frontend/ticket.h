@@ -23,8 +23,8 @@ struct ticket {
     size_t argv_count;
     const char *cwd, *home;
     bool cwd_required, no_new_privs;
-    bool has_bounding, has_umask;
-    uint64_t bounding;
+    bool has_capabilities, has_umask;
+    uint64_t bounding, inheritable, ambient;
     uint32_t umask;
     const unsigned char *cpus; /* NULL: leave the affinity as it is */
     size_t cpu_bytes;

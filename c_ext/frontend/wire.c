@@ -215,9 +215,9 @@ uint32_t wire_field_u32(const struct wire_field *field)
     return field->length < 4 ? 0 : (uint32_t)get_number(field->data, 4);
 }
 
-uint64_t wire_field_u64(const struct wire_field *field)
+uint64_t wire_field_u64(const struct wire_field *field, size_t at)
 {
-    return field->length < 8 ? 0 : get_number(field->data, 8);
+    return field->length < at + 8 ? 0 : get_number(field->data + at, 8);
 }
 
 char *wire_field_text(const struct wire_field *field)

@@ -48,7 +48,7 @@ struct wire_field {
 /* Steps through the fields: *position* starts at 0; false at the end. */
 bool wire_next(const struct wire_in *in, size_t *position, struct wire_field *field);
 uint32_t wire_field_u32(const struct wire_field *field);
-uint64_t wire_field_u64(const struct wire_field *field);
+uint64_t wire_field_u64(const struct wire_field *field, size_t at);
 /* A NUL-terminated copy, never freed: it lives until execve. */
 char *wire_field_text(const struct wire_field *field);
 

@@ -44,7 +44,7 @@ def admit(
         cpus=additions.cpus,
         memory_policy=additions.memory_policy,
         no_new_privs=view.no_new_privs,
-        bounding=view.bounding,
+        capabilities=view.capabilities,
         # The runtime hands on the caller's umask unless options say otherwise.
         umask=None if view.umask == base_umask else view.umask,
         notes=additions.notes,

@@ -20,6 +20,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from shim.container.admission import admit
@@ -27,7 +28,7 @@ from shim.container.environment import INTERNAL
 from shim.container.order import CannotJoin, StartOrder
 from shim.container.placement import Additions
 from shim.container.runtime import Runtime
-from shim.container.troubles import start_failure
+from shim.container.troubles import start_failure, warnings
 from shim.container.view import (
     ContainerView,
     children,
@@ -40,6 +41,7 @@ from shim.errors import ShimError
 from shim.process_watch import ProcessWatch
 from shim.ticket import Hello, Namespace, Ticket
 
+LOG = "runtime.log"
 _CREDENTIALS = struct.Struct("3i")
 _STOP_SECONDS = 5.0
 """The runtime needs some milliseconds to unmount; a hung FUSE server is not waited for."""
@@ -62,6 +64,7 @@ class Keeper:
         self._runtime = runtime
         self._channel = channel
         self._umask = own_umask()
+        self._warnings = warnings(order.run_dir / LOG)
         self.namespaces = tuple(Namespace(flag, fd) for flag, fd in open_namespaces(view.pid))
         self._stopping = False
         self._watch = ProcessWatch(self._on_end)
@@ -78,7 +81,7 @@ class Keeper:
             ShimError: the runtime refused, or did not get there in time.
             CannotJoin: it runs, but ranks cannot become what its own `exec` would make of them.
         """
-        log = order.run_dir / "runtime.log"
+        log = order.run_dir / LOG
         process, channel = _spawn(runtime, order, log)
         try:
             pid = await _await_keeper(process, channel, order, log)
@@ -95,9 +98,11 @@ class Keeper:
         return (self.view.pid, self._runtime.pid)
 
     def admit(self, hello: Hello, additions: Additions) -> Ticket:
+        # The runtime warned once for all ranks: the first one shows it.
+        notes, self._warnings = self._warnings, ()
         return admit(
             hello,
-            additions,
+            replace(additions, notes=(*notes, *additions.notes)),
             view=self.view,
             namespaces=self.namespaces,
             options=self._order.options,
@@ -109,11 +114,13 @@ class Keeper:
     async def stop(self) -> None:
         self._stopping = True
         self._watch.close()
-        self._channel.close()
-        await _end(self._runtime)
+        # Our descriptors would keep the mount namespace, and with it the FUSE mount, whose server
+        # the runtime gives a second to leave (imagedriver.go, stop).
         for space in self.namespaces:
             os.close(space.fd)
         self.namespaces = ()
+        self._channel.close()
+        await _end(self._runtime)
 
     def _on_end(self, pid: int, name: str) -> None:
         if self._stopping:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shim.ticket import Capabilities
+
 _SPACES = (
     ("user", 0x10000000),
     ("mnt", 0x00020000),
@@ -33,8 +35,7 @@ class ContainerView:
     cwd: str
     umask: int
     no_new_privs: bool
-    bounding: int
-    """Capabilities in the bounding set, as a mask."""
+    capabilities: Capabilities
     seccomp: int
     """0: none; 2: filters, which only their maker can install (prctl(2))."""
 
@@ -53,7 +54,11 @@ def read_view(pid: int) -> ContainerView:
         cwd=os.readlink(process / "cwd"),
         umask=int(status["Umask"], 8),
         no_new_privs=status["NoNewPrivs"] == "1",
-        bounding=int(status["CapBnd"], 16),
+        capabilities=Capabilities(
+            bounding=int(status["CapBnd"], 16),
+            inheritable=int(status["CapInh"], 16),
+            ambient=int(status["CapAmb"], 16),
+        ),
         seccomp=int(status["Seccomp"]),
     )
 
