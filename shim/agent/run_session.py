@@ -57,7 +57,11 @@ class RunSession(Session):
                 transient=True,
             ) from error
         nodes = [NodeSlots(name, n) for name, n in zip(links.mesh.names, known, strict=True)]
-        return layout_of_run(self.spec, nodes, links.mesh.index)
+        # What does not fit does not fit on every node alike: one of them says it.
+        self._spoken = links.mesh.index != 0
+        layout = layout_of_run(self.spec, nodes, links.mesh.index)
+        self._spoken = False
+        return layout
 
     async def launch(self, node: Node) -> None:
         if not node.layout.here.ranks:

@@ -64,14 +64,14 @@ class Session(abc.ABC):
         self.containers = Containers(
             self.env, self.cwd, settings.run_dir, settings.key, self.guard, self._on_container_death
         )
-        self.table = RankTable(self.context.local_ranks)
+        self.table = RankTable()
         self.code = 0
         self.masks: dict[int, CpuSet] = {}
         """The front-ends' own masks, by rank."""
         self.arrival = asyncio.Event()
         self._ready: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
-        self._ending = self._spoken = self._terminated = False
+        self._ending = self._spoken = self._fatal = self._terminated = False
         self._ranks: dict[int, int] = {}
         self._planned: dict[int, CpuSet] = {}
         self._ended_nodes: set[int] = set()
@@ -177,15 +177,13 @@ class Session(abc.ABC):
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
         self.code = error.exit_code
+        self._ending = True
         if not self._ready.done():
             self._ready.set_exception(error)
             self._ready.exception()  # seen: there may be no rank that asks
-        for _ in range(100):
-            if not self.table.present:
-                break
-            await asyncio.sleep(0.02)
+        await self.absence(2.0)
         if not self._spoken:
-            self._spoken = True
+            self._spoken = self._fatal = True
             self.guard.fatal(error.exit_code, str(error))
         if self._upstream and not self.alone():
             await self.end_ranks(error.exit_code, error.message, everywhere=True)
@@ -208,7 +206,8 @@ class Session(abc.ABC):
         if node and node.server:
             await _within(node.server.stop())
         await _within(self.containers.stop())
-        self.guard.done()
+        if not self._fatal:
+            self.guard.done()
 
     def _failed(self) -> bool:
         return self._ready.cancelled() or self._ready.exception() is not None
@@ -270,10 +269,11 @@ class Session(abc.ABC):
             )
 
     def started(self, peer: Peer) -> None:
-        """Nothing depends on it: the front-end's word before execve is what counts."""
+        log.info("rank %d runs as pid %d", self._ranks[peer.pid], peer.pid)
 
     def exec_failed(self, peer: Peer, failure: ExecFailed) -> None:
         """The front-end has told the user, and its exit code is the launcher's business."""
+        log.info("rank %d: %s", self._ranks[peer.pid], os.strerror(failure.errno))
 
     def gone(self, peer: Peer) -> None:
         self.guard.gone(peer.pid)
@@ -363,6 +363,13 @@ class Session(abc.ABC):
         as SIGTERM too (PR_SET_PDEATHSIG), and then nobody else will end the ranks."""
         self._terminated = True
 
+    async def absence(self, patience: float) -> None:
+        """Wait until no rank is here, at most *patience* seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
+        while self.table.present and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            # An event would have to be kept in step with a table that is rarely waited for.
+            await asyncio.sleep(0.02)
+
     def kill_ranks(self, number: int) -> None:
         for pid in tuple(self._ranks):
             with contextlib.suppress(ProcessLookupError):
@@ -395,7 +402,5 @@ async def _within(work: Coroutine[Any, Any, None]) -> None:
 async def terminate_softly(session: Session, grace: float) -> None:
     """SIGTERM to the ranks here, and SIGKILL to those that are left after *grace* seconds."""
     session.kill_ranks(signal.SIGTERM)
-    deadline = asyncio.get_running_loop().time() + grace
-    while session.table.present and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.02)
+    await session.absence(grace)
     session.kill_ranks(signal.SIGKILL)
