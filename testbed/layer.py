@@ -72,7 +72,9 @@ def source_tree() -> Iterator[Path | None]:
     elif archive.is_file():
         with tempfile.TemporaryDirectory(prefix="shim-source-") as scratch:
             with tarfile.open(archive) as tar:
-                tar.extractall(scratch, filter="data")
+                # Python 3.11 before 3.11.4 has no filters; the archive is our own.
+                tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+                tar.extractall(scratch)
             yield Path(scratch)
     else:
         yield None

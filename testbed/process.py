@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from shim.errors import ShimError
 from testbed.image import USERS
 from testbed.state import Holder
 
@@ -43,6 +44,8 @@ def logging_in(
 
     Nothing of the caller's environment comes along but the terminal's type; ``env`` is added.
     """
+    if user not in _UIDS:
+        raise ShimError(f"The nodes have no user {user!r}.", f"Choose one of {', '.join(_UIDS)}.")
     home = home_of(user)
     variables = {
         "HOME": home,
@@ -59,9 +62,10 @@ def logging_in(
     uid = _UIDS[user]
     identity = [f"--reuid={uid}", f"--regid={uid}", "--init-groups", "--inh-caps=-all"]
     become = [] if user == "root" else ["setpriv", *identity, "--"]
-    return entering(
-        holder, [*become, "env", "-i", f"--chdir={cwd or home}", "--", *assignments, *argv]
-    )
+    # Whoever waits for the command at a terminal ignores the keyboard's signals; it must not.
+    signals = "--default-signal=INT,QUIT"
+    clean = ["env", "-i", signals, f"--chdir={cwd or home}", "--", *assignments]
+    return entering(holder, [*become, *clean, *argv])
 
 
 class NodeProcess(subprocess.Popen[str]):

@@ -72,6 +72,11 @@ class ClusterState:
     holders: Mapping[str, Holder] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def any_alive(self) -> bool:
+        """Whether anything of the cluster still runs."""
+        return any(holder.alive for holder in self.holders.values())
+
     def with_holder(self, node: str, holder: Holder) -> ClusterState:
         """The same cluster with one more (or another) namespace holder."""
         return replace(self, holders={**self.holders, node: holder})

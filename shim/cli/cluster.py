@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(dest="cluster_action", metavar="ACTION", required=True)
     _add_up(actions)
     status = _action(actions, "status", _status, "show the nodes and what Slurm says of them")
-    _add_name(status)
+    status.add_argument("--name", help="which cluster (default: every one that is up)")
     _add_exec(actions)
     logs = _action(actions, "logs", _logs, "show the log of a node's Slurm daemon")
     logs.add_argument("node", nargs="?", default="head", help="head (default), n1, n2, …")
@@ -115,6 +115,8 @@ def _up(args: argparse.Namespace) -> int:
     from testbed import Cluster
     from testbed.progress import steps_for_stderr
 
+    # As ^C does: what is half up is taken down again.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     cluster = Cluster.up(
         args.name,
         args.nodes,
@@ -134,10 +136,20 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
+    from testbed import Cluster
+    from testbed.state import cluster_names
+
+    names = [args.name] if args.name else cluster_names()
+    if not names:
+        print("No cluster is up. Bring one up with: shim cluster up")
+        return 1
+    return max([_show(Cluster.attach(name)) for name in names])
+
+
+def _show(cluster: Cluster) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    cluster = _attach(args.name)
     table = Table(title=f"cluster {cluster.name} ({cluster.spec.suite})", title_justify="left")
     for column in ("node", "address", "state", "Slurm"):
         table.add_column(column)
@@ -149,21 +161,25 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _exec(args: argparse.Namespace) -> int:
-    command = _attach(args.name).command(args.argv, args.user, args.node)
-    from testbed import NodeProcess
+    from testbed import Cluster, NodeProcess
 
-    # The terminal and the process group are the caller's: job control and ^C reach the command
-    # directly. What is sent to this process alone is passed on.
+    command = Cluster.attach(args.name).command(args.argv, args.user, args.node)
+    # The terminal and the process group are the caller's: keys like ^C reach the command
+    # directly, and it decides what they mean; those who wait for it ignore them.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
     with NodeProcess(command, text=True) as process:
+        # What is sent to this process alone is passed on.
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, lambda sent, _frame: process.send_signal(sent))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         status = process.wait()
     return status if status >= 0 else 128 - status
 
 
 def _logs(args: argparse.Namespace) -> int:
-    log = _attach(args.name).log(args.node)
+    from testbed import Cluster
+
+    log = Cluster.attach(args.name).log(args.node)
     if not args.follow:
         sys.stdout.write(log.read_text(errors="replace"))
         return 0
@@ -186,9 +202,3 @@ def _down(args: argparse.Namespace) -> int:
     else:
         print(f"No cluster named {args.name!r} was up.")
     return 0
-
-
-def _attach(name: str) -> Cluster:
-    from testbed import Cluster
-
-    return Cluster.attach(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -265,17 +266,21 @@ def test_the_command_line_runs_reports_and_logs(cluster: Cluster) -> None:
     assert "n1, n2" in unknown.stderr
 
 
-def test_exec_passes_the_terminal_and_a_signal(cluster: Cluster) -> None:
-    assert shutil.which("script")
-    inner = " ".join(shim_cluster(cluster, "exec", "--", "test", "-t", "0"))
-    on_terminal = subprocess.run(
-        ["script", "--quiet", "--return", "--command", inner, "/dev/null"],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        cwd=ROOT,
-        check=False,
-    )
-    assert on_terminal.returncode == 0
+def test_exec_passes_the_terminal_and_its_keys(cluster: Cluster) -> None:
+    trap = "trap 'echo caught; exit 9' INT; test -t 0 && echo ready; while :; do sleep 0.05; done"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        words = shim_cluster(cluster, "exec", "--", "sh", "-c", trap)
+        os.execv(words[0], words)
+    with open(terminal, "r+b", buffering=0) as screen:
+        assert screen.read(7) == b"ready\r\n"
+        screen.write(b"\x03")
+        assert screen.read(20).startswith(b"^C")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+
+
+def test_exec_passes_a_signal_on(cluster: Cluster) -> None:
     trap = "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen(
         shim_cluster(cluster, "exec", "--", "sh", "-c", trap),

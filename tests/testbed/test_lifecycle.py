@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,23 @@ def test_after_kill_9_of_up_a_second_up_cleans_and_starts(seconds: float) -> Non
     assert_nothing_of(NAME, namespaces)
 
 
+def test_sigterm_to_up_takes_down_what_is_half_up() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "testbed", "up", "--name", NAME], cwd=ROOT)
+    deadline = time.monotonic() + 30
+    while not list(holders_of(NAME)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
+    assert_nothing_of(NAME, set())
+
+
+def test_two_ups_at_once_make_one_cluster() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: Cluster.up(NAME, nodes=1), range(2))
+    assert first.pid("n1") == second.pid("n1")
+
+
 @pytest.mark.parametrize("seconds", [0.3, 0.5])
 def test_after_kill_9_of_up_down_leaves_nothing(seconds: float) -> None:
     kill_up_after(seconds)
@@ -136,7 +155,7 @@ def test_a_cluster_with_a_dead_node_is_made_anew() -> None:
     cluster.kill_node("n1")
     assert [node.alive for node in cluster.status()] == [True, False, True]
     with pytest.raises(ShimError, match="n1"):
-        cluster.run(["true"], node="n1")
+        Cluster.attach(NAME).run(["true"], node="n1")
     again = Cluster.up(NAME)
     assert all(node.alive for node in again.status())
 
