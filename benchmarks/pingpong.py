@@ -50,7 +50,7 @@ class Case:
 
 
 Times = dict[int, float]
-"""Message size in bytes → microseconds of half a round trip."""
+"""Message size in bytes → microseconds of half the median round trip of one run."""
 
 
 def times_of(step: harness.Step) -> Times:
@@ -97,7 +97,9 @@ def plain_outcome(case: Case, allocation: harness.Allocation, seconds: float) ->
     command = ["apptainer", "exec", harness.image(case.image), "pingpong"]
     command += ["--seconds-per-size", str(seconds)]
     step = allocation.srun(case.options, command, TRANSPORTS, PLAIN_LIMIT_S)
-    warnings = [line for line in step.stderr.splitlines() if "WARNING" in line]
+    _, mark, warning = step.stderr.partition("WARNING: ")
+    first = " ".join(warning.partition("\n\n")[0].split())
+    warned = f"; it warned: {first}" if mark else ""
     sizes = [line["bytes"] for line in step.json_lines()]
     if step.code is None:
         said = f"hung: nothing after {max(sizes, default=0)} B within {PLAIN_LIMIT_S:g} s"
@@ -106,7 +108,7 @@ def plain_outcome(case: Case, allocation: harness.Allocation, seconds: float) ->
     else:
         large = step.json_lines()[-1]
         said = f"ran; {large['bytes'] >> 20} MiB at {large['bandwidth_MBps']:.0f} MB/s"
-    return f"srun apptainer exec, {case}: {said}" + (f"; {warnings[0]}" if warnings else "")
+    return f"srun apptainer exec, {case}: {said}{warned}"
 
 
 def main() -> int:
