@@ -15,7 +15,7 @@ from pathlib import Path
 from shim.errors import ShimError
 from testbed.node_init import MARK
 from testbed.paths import remove_tree
-from testbed.state import load
+from testbed.state import directory_of, load
 
 _PATIENCE = 10.0
 """Seconds that the kernel gets to end a node's processes."""
@@ -24,8 +24,8 @@ _PATIENCE = 10.0
 def dismantle(name: str, directory: Path) -> None:
     """End everything of the cluster ``name`` and empty its state directory.
 
-    Works without, or with half of, a state file: the processes that hold namespaces carry the
-    cluster's name in their environment. Call with the directory locked.
+    Works without, or with half of, a state file: the processes that hold namespaces carry
+    the cluster's directory in their environment. Call with the directory locked.
     """
     deadline = time.monotonic() + _PATIENCE
     while pids := set(holders_of(name)):
@@ -46,7 +46,7 @@ def holders_of(name: str) -> Iterator[int]:
     state = load(name)
     recorded = {holder.pid for holder in state.holders.values() if holder.alive} if state else set()
     yield from recorded
-    marked = f"{MARK}={name}".encode()
+    marked = f"{MARK}={directory_of(name)}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) in recorded:
             continue

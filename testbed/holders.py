@@ -15,7 +15,7 @@ from shim.errors import ShimError
 from testbed import network
 from testbed.layer import MOUNT_POINT
 from testbed.node_init import CLONE_NEWNET, MARK, NODE_NAMESPACES
-from testbed.state import SWITCH, ClusterState, Holder, save
+from testbed.state import SWITCH, ClusterState, Holder, directory_of, save
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _switch(state: ClusterState) -> HolderDescription:
     return HolderDescription(
         namespaces=CLONE_NEWNET,
         init=(shutil.which("sleep") or "/bin/sleep", "infinity"),
-        environment={MARK: state.spec.name, f"{MARK}_NODE": SWITCH},
+        environment={MARK: str(directory_of(state.spec.name)), f"{MARK}_NODE": SWITCH},
     )
 
 
@@ -96,7 +96,7 @@ def _node(state: ClusterState, directory: Path, node: str) -> HolderDescription:
     return HolderDescription(
         namespaces=NODE_NAMESPACES,
         init=("/usr/bin/tini", "--", "sleep", "infinity"),
-        environment={MARK: state.spec.name, f"{MARK}_NODE": node},
+        environment={MARK: str(directory), f"{MARK}_NODE": node},
         hostname=node,
         lower=state.image,
         upper=str(place / "upper"),

@@ -32,7 +32,7 @@ CLONE_NEWNET: Final = 0x40000000
 NODE_NAMESPACES: Final = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | CLONE_NEWNET
 
 MARK: Final = "SHIM_TESTBED"
-"""Environment variable of every process that holds a node's namespaces: the cluster's name."""
+"""Environment variable of every holder of a node's namespaces: the cluster's directory."""
 
 _DEVICES: Final = {
     "null": (1, 3),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 def cache_directory() -> Path:
     """Directory of images and clusters: ``$SHIM_CACHE``, else /var/cache/shim."""
-    return Path(os.environ.get("SHIM_CACHE") or "/var/cache/shim")
+    return Path(os.environ.get("SHIM_CACHE") or "/var/cache/shim").absolute()
 
 
 def clusters_directory() -> Path:

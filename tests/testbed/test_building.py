@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -102,6 +103,28 @@ def test_what_a_build_leaves_in_the_tree_is_not_source(source: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("built")
     assert layer.content_key(source) == before
+
+
+def test_an_installed_shim_carries_its_source(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages" / "testbed"
+    installed.mkdir(parents=True)
+    with tarfile.open(installed / "_source.tar.gz", "w:gz") as tar:
+        tar.add(source, arcname=".")
+    monkeypatch.setattr(layer, "__file__", str(installed / "layer.py"))
+    with layer.source_tree() as unpacked:
+        assert unpacked is not None
+        assert layer.content_key(unpacked) == layer.content_key(source)
+    assert not unpacked.exists()
+
+
+def test_without_any_source_there_is_no_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer, "__file__", str(tmp_path / "testbed" / "layer.py"))
+    with layer.source_tree() as source:
+        assert source is None
 
 
 @pytest.mark.cluster

@@ -16,7 +16,7 @@ import pytest
 from shim.errors import ShimError
 from testbed import Cluster
 from testbed.cleanup import holders_of
-from testbed.lifecycle import take_down
+from testbed.lifecycle import take_down, take_down_all
 from testbed.paths import cache_directory
 from testbed.state import directory_of, load
 
@@ -170,6 +170,22 @@ def test_two_clusters_live_side_by_side_and_apart() -> None:
     assert other.run(unreachable).returncode != 0
     other.down()
     assert one.run(["srun", "-N2", "hostname"], check=True).stdout.count("\n") == 2
+
+
+def test_down_all_ends_every_cluster_of_this_cache_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Cluster.up(NAME, nodes=1)
+    for part in ("images", "layers"):
+        (tmp_path / part).symlink_to(cache_directory() / part)
+    with monkeypatch.context() as patch:
+        patch.setenv("SHIM_CACHE", str(tmp_path))
+        for name in (NAME, BESIDE):
+            Cluster.up(name, nodes=1)
+        assert take_down_all() == [BESIDE, NAME]
+        for name in (NAME, BESIDE):
+            assert_nothing_of(name, set())
+    assert elsewhere.run(["srun", "hostname"], check=True).stdout == "n1\n"
 
 
 def test_slurm_conf_lines_of_the_user_hold() -> None:
