@@ -110,7 +110,7 @@ static void measure(int rank, char *buffer, int bytes, double seconds, double *t
     qsort(trips, (size_t)iterations, sizeof *trips, ascending);
     double half = trips[iterations / 2] / 2;
     printf("{\"bytes\": %d, \"iterations\": %d, \"latency_us\": %.3f, \"mean_us\": %.3f, "
-           "\"best_us\": %.3f, \"bandwidth_MBps\": %.2f}\n",
+           "\"best_us\": %.3f, \"bandwidth_MBps\": %.6g}\n",
            bytes, iterations, half * 1e6, total / iterations / 2 * 1e6, trips[0] / 2 * 1e6,
            bytes / half / 1e6);
     fflush(stdout);
