@@ -11,6 +11,7 @@ a number is logical, that is, counted in the machine's order.
 
 from cpusets.binding import Bound, get_affinity, set_affinity, set_process_affinity
 from cpusets.cpuset import CpuSet
+from cpusets.device_env import device_conflicts, device_environment
 from cpusets.devices import Device
 from cpusets.errors import (
     BindingError,
@@ -47,6 +48,8 @@ __all__ = [
     "Topology",
     "TopologyError",
     "Verdict",
+    "device_conflicts",
+    "device_environment",
     "format_places",
     "get_affinity",
     "judge",

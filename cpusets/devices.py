@@ -23,7 +23,8 @@ class Device:
 
     `names` are what the operating system and the drivers call it (`cuda0`, `nvml0`, `mlx5_0`);
     `pci` its bus id; `uuid` what the vendor's runtime accepts, None where hwloc did not learn
-    it; `cpus` the PUs nearest to it and `numa` the OS indices of the NUMA nodes nearest to it.
+    it; `cpus` the PUs nearest to it and `numa` the OS indices of the NUMA nodes nearest to it;
+    `fabric` those of its names that are ports of a fabric for verbs and alike, not sockets.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Device:
     vendor: str | None
     cpus: CpuSet
     numa: CpuSet
+    fabric: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,15 +46,30 @@ def devices_of(objects: Iterable[RawObject]) -> tuple[Device, ...]:
     """The GPUs and NICs among hwloc's OS devices, in hwloc's order.
 
     One GPU shows as several OS devices (cuda0, nvml0, card0 …) below one PCI device: they are
-    merged by bus id.
+    merged by bus id. Where a driver shows several devices there (MIG, partitioned MI300), each
+    is one.
     """
     groups: dict[tuple[str, str], list[RawObject]] = {}
     for obj in objects:
         kind = _kind(obj)
         if kind is not None:
             groups.setdefault((kind, obj.pci or obj.name or ""), []).append(obj)
-    merged = (_merged(kind, members) for (kind, _), members in groups.items())
+    merged = [
+        _merged(kind, part) for (kind, _), members in groups.items() for part in _split(members)
+    ]
     return tuple(device for device in merged if device.kind != "gpu" or _computes(device))
+
+
+def _split(members: list[RawObject]) -> list[list[RawObject]]:
+    """The members of one bus id, divided where one driver has several devices there."""
+    by_driver: dict[str, list[RawObject]] = {}
+    for member in members:
+        by_driver.setdefault((member.name or "").rstrip("0123456789"), []).append(member)
+    drivers = [found for name, found in by_driver.items() if name in _VENDORS]
+    count = max((len(found) for found in drivers), default=1)
+    if count == 1:
+        return [members]
+    return [[found[i] for found in by_driver.values() if i < len(found)] for i in range(count)]
 
 
 def _kind(obj: RawObject) -> str | None:
@@ -80,6 +97,7 @@ def _merged(kind: str, members: list[RawObject]) -> Device:
         vendor=vendors[0] if vendors else None,
         cpus=CpuSet(members[0].cpus),
         numa=CpuSet(members[0].nodes),
+        fabric=tuple(m.name or "" for m in members if m.osdev_kind == "openfabrics"),
     )
 
 

@@ -10,7 +10,7 @@ from cpusets.devices import Device
 from cpusets.errors import PlanError
 from cpusets.mapping import Site, far, inside, per_rank
 from cpusets.request import NodeRequest
-from cpusets.shares import apportion, memory_domains
+from cpusets.shares import apportion, memory_domains, spread
 from cpusets.topology import Topology
 
 
@@ -44,7 +44,7 @@ def deal_gpus(topology: Topology, request: NodeRequest) -> tuple[tuple[Device, .
         return tuple(gpus[i * size : (i + 1) * size] for i in range(count))
     return tuple(
         group[i * size : (i + 1) * size]
-        for group, n in zip(groups, apportion(capacity, count), strict=True)
+        for group, n in zip(groups, spread(capacity, count), strict=True)
         for i in range(n)
     )
 

@@ -12,7 +12,7 @@ from cpusets.axes import OBJECTS, MapBy, RankBy
 from cpusets.cpuset import CpuSet, union
 from cpusets.errors import PlanError
 from cpusets.request import NodeRequest
-from cpusets.shares import apportion, memory_domains, split
+from cpusets.shares import memory_domains, split, spread
 from cpusets.topology import Topology
 
 # Mappings that take consecutive units and so need to know how many a rank takes.
@@ -75,7 +75,7 @@ def _auto(topology: Topology, usable: CpuSet, request: NodeRequest) -> list[Site
     if count > sum(room):
         return _packed(topology, usable, request)
     found = []
-    for group, (home, ranks) in enumerate(zip(homes, apportion(room, count), strict=True)):
+    for group, (home, ranks) in enumerate(zip(homes, spread(room, count), strict=True)):
         for share in _roomy(topology, home, ranks, need, request):
             units = units_of(topology, share, request)
             found.append(Site(group, union(units[:need])))
@@ -112,7 +112,11 @@ def _dealt(topology: Topology, usable: CpuSet, request: NodeRequest, map_by: Map
     objects = _objects(topology, usable, map_by)
     need = per_rank(request)
     sizes = [len(units_of(topology, obj, request)) for obj in objects]
-    room = [size // need if need else len(obj) for size, obj in zip(sizes, objects, strict=True)]
+    if need:
+        room = [size // need for size in sizes]
+    else:  # a core each as long as there are enough, then a hardware thread each
+        enough = len(request.ranks) <= sum(sizes)
+        room = sizes if enough else [len(obj) for obj in objects]
     stretch = request.oversubscribe and any(room)
     if map_by.kind != "ppr" and len(request.ranks) > sum(room) and not stretch:
         raise _too_many(request, sum(sizes), need or 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from cpusets.cpuset import CpuSet, union
 from cpusets.topology import Topology
@@ -105,6 +105,17 @@ def apportion(weights: Sequence[int], count: int) -> list[int]:
     for i in order[: count - sum(counts)]:
         counts[i] += 1
     return counts
+
+
+def spread(capacity: Sequence[int], count: int) -> list[int]:
+    """Divide `count` in proportion to `capacity`, leaving gaps evenly where it is small.
+
+    Two of four neighbours in pairs get 1, 0, 1, 0: one for each pair. No part gets more than
+    its capacity as long as `count` is at most their sum.
+    """
+    total = sum(capacity)
+    ends = [-(-count * passed // total) for passed in accumulate(capacity)]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _grouped(

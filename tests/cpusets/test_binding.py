@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from cpusets import BindingError, CpuSet, get_affinity, set_affinity, set_process_affinity
 from cpusets.binding import threads_of
+from tests.cpusets.processes import THREADS, waiting
 
 
 @pytest.fixture
 def threaded() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of four threads that waits until its input closes."""
-    program = (
-        "import sys, threading\n"
-        "e = threading.Event()\n"
-        "for _ in range(3): threading.Thread(target=e.wait, daemon=True).start()\n"
-        "print('up', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with waiting() as process:
         yield process
-        process.kill()
 
 
 def test_the_effective_mask_is_read_back(threaded: subprocess.Popen[bytes]) -> None:
@@ -50,7 +38,7 @@ def test_all_threads_of_a_process_are_bound(threaded: subprocess.Popen[bytes]) -
     one = CpuSet.of([get_affinity().last()])
     set_process_affinity(threaded.pid, one)
     tids = list(threads_of(threaded.pid))
-    assert len(tids) == 4
+    assert len(tids) == THREADS
     assert {get_affinity(tid) for tid in tids} == {one}
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cpusets import CpuSet, NodePlan, NodeRequest, PlanError, Topology, plan_node
 from cpusets.axes import OBJECTS, MapBy, RankBy
 from cpusets.plan import usable_cpus
-from cpusets.shares import apportion, cores_of, memory_domains
+from cpusets.shares import apportion, cores_of, memory_domains, spread
 from tests.cpusets.strategies import (
     counts,
     machine,
@@ -167,7 +167,8 @@ def test_i11_mapped_by_an_object_ranks_stay_within_one_and_are_dealt_evenly(
     assert sum(taken) == ranks
     most = max(taken)
     for obj, count in zip(objects, taken, strict=True):
-        assert count >= most - 1 or count == len(obj), "fewer only where it is full"
+        full = count in (len(cores_of(topology, obj)), len(obj))
+        assert count >= most - 1 or full
 
 
 @many
@@ -223,9 +224,7 @@ def test_apportioning_is_proportional(weights: list[int], count: int) -> None:
         assert abs(part - count * weight / sum(weights)) < 1
 
 
-def test_the_invariants_hold_on_real_machines(
-    record_property: Callable[[str, object], None],
-) -> None:
+def test_the_invariants_hold_on_real_machines(capsys: pytest.CaptureFixture[str]) -> None:
     used = 0
     for path in real_machines():
         topology = Topology.from_xml(path)
@@ -242,8 +241,8 @@ def test_the_invariants_hold_on_real_machines(
                 mapped = plan_or_none(node, request)
                 if mapped is not None:
                     check_any_plan(node, request, mapped)
-    record_property("machines", used)
-    print(f"{used} real machines used")
+    with capsys.disabled():
+        print(f" [{used} real machines used] ", end="")
 
 
 def test_a_machine_of_2048_cpus_is_planned() -> None:
