@@ -11,9 +11,10 @@ string-keyed mappings of these. Lists arrive as lists even where a tuple was sen
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -142,7 +143,8 @@ class Dispatcher:
     _pending: dict[int, tuple[int, asyncio.Future[Body]]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _lost_callbacks: list[LostCallback] = field(default_factory=list)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: set[asyncio.Future[Body]] = field(default_factory=set)
+    _closed: bool = False
 
     def subscribe(self, kind: str, handler: Handler) -> None:
         if kind in self._handlers:
@@ -183,6 +185,8 @@ class Dispatcher:
         A peer that was quicker than we are may use a kind before our side has subscribed to it
         (the first fence of a small job does), so such messages wait for the subscriber.
         """
+        if self._closed:
+            return
         if envelope.correlation < 0:
             self._settle(envelope)
             return
@@ -200,7 +204,7 @@ class Dispatcher:
             self._fail(envelope, error)
             return
         if isinstance(result, Awaitable):
-            self._run(self._answer_later(envelope, result))
+            self._answer_later(envelope, result)
         elif envelope.correlation:
             self._answer(envelope, ANSWER, result)
 
@@ -216,7 +220,8 @@ class Dispatcher:
                 log.exception("a callback for the loss of node %d failed", node)
 
     async def close(self) -> None:
-        """End handlers that still run and requests that still wait."""
+        """End handlers that still run and requests that still wait; take no more messages."""
+        self._closed = True
         for _, answer in self._pending.values():
             answer.cancel()
         tasks = list(self._tasks)
@@ -234,19 +239,20 @@ class Dispatcher:
             status, message = envelope.body
             answer.set_exception(RequestFailed(message, status=status))
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _answer_later(self, envelope: Envelope, result: Awaitable[Body]) -> None:
+        task = asyncio.ensure_future(result)
         self._tasks.add(task)  # the loop itself keeps only a weak reference
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(functools.partial(self._answered, envelope))
 
-    async def _answer_later(self, envelope: Envelope, result: Awaitable[Body]) -> None:
-        try:
-            body = await result
-        except Exception as error:
+    def _answered(self, envelope: Envelope, task: asyncio.Future[Body]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, Exception):
             self._fail(envelope, error)
-        else:
-            if envelope.correlation:
-                self._answer(envelope, ANSWER, body)
+        elif envelope.correlation:
+            self._answer(envelope, ANSWER, task.result())
 
     def _fail(self, envelope: Envelope, error: Exception) -> None:
         if envelope.correlation:

@@ -134,20 +134,18 @@ class Head(Overlay):
 
     async def _refuse(self, member: Member, reason: str) -> None:
         """Tell an agent that is not let in, over a link of its own."""
+        from shim.overlay.reach import connect_any
         from shim.overlay.transport import LinkFailed
 
-        for address in member.endpoint.addresses:
-            if self._transport is None:
-                return
-            try:
-                link = await self._transport.connect(address, member.endpoint.server_key)
-            except LinkFailed:
-                continue
-            self._transport.send(link, self._frame(REFUSED, reason))
-            await asyncio.sleep(PROGRESS_SECONDS)  # a dropped link loses what is queued
-            if self._transport is not None:
-                self._transport.drop(link)
+        if self._transport is None:
             return
+        try:
+            link, _ = await connect_any(self._transport, member.endpoint)
+        except LinkFailed:
+            return  # it will give up by itself
+        self._transport.send(link, self._frame(REFUSED, reason))
+        await asyncio.sleep(PROGRESS_SECONDS)  # a dropped link loses what is queued
+        self._transport.drop(link)
 
     def _tell_waiting(self) -> None:
         text = self._waiting_text()

@@ -12,6 +12,7 @@ from shim.overlay.endpoint import Endpoint, HeadEndpoint
 from shim.overlay.head import HELLO, REFUSED, TABLE, WAITING, WELCOME, Progress, bind
 from shim.overlay.members import Member
 from shim.overlay.overlay import UNNUMBERED, Overlay
+from shim.overlay.reach import connect_any
 from shim.overlay.transport import CurvePair, LinkFailed, Transport
 from shim.overlay.wire import PROTOCOL
 
@@ -102,16 +103,11 @@ async def join_mesh(
 
 
 async def _reach_head(overlay: Overlay, transport: Transport, head: HeadEndpoint) -> None:
-    failures: list[str] = []
-    for address in head.addresses:
-        try:
-            link = await transport.connect(address, head.server_key)
-        except LinkFailed as error:
-            failures.append(f"{address}: {error}")
-            continue
-        overlay.take_link(0, link, address)
-        return
-    raise ShimError(
-        f"This node cannot reach the head agent on {head.head_name} ({'; '.join(failures)}).",
-        "Check that compute nodes may open TCP connections to each other on all ports.",
-    )
+    try:
+        link, address = await connect_any(transport, head.endpoint)
+    except LinkFailed as error:
+        raise ShimError(
+            f"This node cannot reach the head agent on {head.head_name} ({error}).",
+            "Check that compute nodes may open TCP connections to each other on all ports.",
+        ) from error
+    overlay.take_link(0, link, address)

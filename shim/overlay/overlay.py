@@ -8,9 +8,7 @@ head, the head tells all. A node that loses the head has lost the job.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -38,9 +36,6 @@ GOODBYE_SECONDS = 1.0
 LINGER_MS = 200
 LEFT_TOGETHER_SECONDS = 0.05
 """Nodes leave in a crowd when a job ends; the head tells the others of many at once."""
-
-PROBE_SECONDS = 0.5
-"""Bound on finding out why a link broke; together with the 4 s of the kernel still below 5 s."""
 
 JoinedCallback = Callable[[int, str], None]
 
@@ -276,30 +271,30 @@ class Overlay:
             peer.opening = self._run(self._open(member, peer))
 
     async def _open(self, member: Member, peer: _Peer) -> None:
-        """Open the link to *member* by the first of its addresses that works."""
+        """Open the link to *member* and send what has waited for it."""
+        from shim.overlay.reach import connect_any
         from shim.overlay.transport import LinkFailed
 
-        node = member.index
-        failures: list[str] = []
-        for address in member.endpoint.addresses:
-            if self._transport is None:
-                return
-            try:
-                link = await self._transport.connect(address, member.endpoint.server_key)
-            except LinkFailed as error:
-                failures.append(f"{address}: {error}")
-                continue
-            peer.link, peer.address, peer.opening = link, address, None
-            self._node_of_link[link] = node
-            while peer.waiting:
-                self._transport.send(link, peer.waiting.popleft())
+        if self._transport is None:
             return
-        self._peers.pop(node, None)
-        here = self.names[self.index]
-        self.lose(node, f"its agent cannot be reached from {here} ({'; '.join(failures)})")
+        node = member.index
+        try:
+            peer.link, peer.address = await connect_any(self._transport, member.endpoint)
+        except LinkFailed as error:
+            self._peers.pop(node, None)
+            here = self.names[self.index]
+            self.lose(node, f"its agent cannot be reached from {here} ({error})")
+            return
+        finally:
+            peer.opening = None
+        self._node_of_link[peer.link] = node
+        while peer.waiting:
+            self._transport.send(peer.link, peer.waiting.popleft())
 
     async def _explain_loss(self, node: int, address: str) -> None:
-        self.lose(node, await why_broken(address))
+        from shim.overlay.reach import examine
+
+        self.lose(node, (await examine(address)).text)
 
     async def _on_bye(self, source: int, _: Body) -> bool:
         peer = self._peers.setdefault(source, _Peer())
@@ -344,34 +339,3 @@ class Overlay:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def why_broken(address: str) -> str:
-    """Why the link to an agent at *address* ("tcp://host:port") may have broken, as a clause.
-
-    A live agent greets whoever connects (ZMTP's signature comes first). The kernel closes a dead
-    process's descriptors one after the other, so its port may still take a connection for a
-    moment, but then it ends without a greeting.
-    """
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    connected = False
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                await loop.sock_connect(probe, (host, int(port)))
-                connected = True
-                if await loop.sock_recv(probe, 1):
-                    return "the connection to its agent broke"
-                return "its agent ended without leaving"
-        except TimeoutError:
-            if connected:
-                return "the connection to its agent broke"
-            return "the node does not answer on the network"
-        except OSError as error:
-            if connected or error.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
-                return "its agent ended without leaving"
-            return f"the node cannot be reached ({error.strerror})"

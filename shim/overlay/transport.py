@@ -63,7 +63,15 @@ class CurvePair:
 
 
 class LinkFailed(Exception):
-    """A connection could not be made; the text says why, as a clause."""
+    """A connection could not be made; the text says why, as a clause.
+
+    Attributes:
+        final: another try would fail in the same way.
+    """
+
+    def __init__(self, text: str, *, final: bool = False) -> None:
+        super().__init__(text)
+        self.final = final
 
 
 class Transport:
@@ -135,7 +143,8 @@ class Transport:
             LinkFailed
         """
         if address in self._open or address in self._connecting:
-            raise LinkFailed(f"there is a link to {address} already")
+            # libzmq aborts the process over a routing id that is in use.
+            raise LinkFailed(f"there is a link to {address} already", final=True)
         number = next(self._numbers)
         done: asyncio.Future[int] = self._loop.create_future()
         self._connecting[address] = (number, done)
@@ -146,11 +155,13 @@ class Transport:
             self._outgoing.connect(address)
             async with asyncio.timeout((CONNECT_MS + HANDSHAKE_MS) / 1000):
                 return await done
-        except zmq.ZMQError as error:
-            raise LinkFailed(error.strerror or str(error)) from error
         except TimeoutError:
             self._disconnect(address)
             raise LinkFailed("no answer") from None
+        except BaseException:
+            # libzmq keeps an endpoint whose connect() failed, with all that is sent to it.
+            self._disconnect(address)
+            raise
         finally:
             self._connecting.pop(address, None)
 
@@ -282,7 +293,7 @@ class Transport:
                 done.set_result(number)
             return
         if done and not done.done():
-            done.set_exception(LinkFailed(_reason(event)))
+            done.set_exception(_failure(event))
         link = self._open.pop(address, None)
         if link is not None:
             self._on_broken(link)
@@ -312,9 +323,9 @@ def _routing_id(link: int) -> bytes:
     return b"L%d" % link
 
 
-def _reason(event: zmq.Event) -> str:
+def _failure(event: zmq.Event) -> LinkFailed:
     if event is zmq.Event.HANDSHAKE_FAILED_AUTH:
-        return "it refused this job's key"
+        return LinkFailed("it refused this job's key", final=True)
     if event is zmq.Event.CLOSED:
-        return "connection refused or no route"
-    return "the encrypted handshake failed"
+        return LinkFailed("no connection")
+    return LinkFailed("the encrypted handshake failed", final=True)

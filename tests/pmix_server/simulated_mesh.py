@@ -121,8 +121,9 @@ class Network:
             for _ in range(self._random.randint(0, 3)):
                 await asyncio.sleep(0)
             idle = 0 if self.step() else idle + 1
-            await asyncio.sleep(0)
-            assert idle < 50, "everybody waits and nothing is on its way"
+            # What is left to happen without a message is a timer: those of the tests are short.
+            await asyncio.sleep(0 if idle < 20 else 0.001)
+            assert idle < 200, "everybody waits and nothing is on its way"
 
     async def drain(self) -> None:
         """Deliver until no message is on its way."""
