@@ -161,6 +161,6 @@ def _forget_older(directory: Path, suite: Suite, keep: Path) -> None:
     """Remove images of the same suite that no cluster stands on: each is about a gigabyte."""
     used = paths_in_use()
     for image in directory.glob(f"{suite.name}-*"):
-        if image != keep and str(image) not in used:
+        if image.is_dir() and image != keep and str(image) not in used:
             os.rename(image, doomed := image.with_name(f"{image.name}.removed"))
             remove_tree(doomed)
