@@ -21,7 +21,7 @@ help:
 	@echo "make benchmarks  run every script of benchmarks/ (long)"
 
 demo: $(VENV)/.installed
-	$(PYTHON) -m testbed.demo
+	$(PYTHON) examples/demo/demo.py
 
 test: lint
 	$(PYTHON) -m pytest
