@@ -32,9 +32,6 @@ FANOUT = 4
 """Children per node. One message costs the parent about as much as a level costs in latency, so
 k·log_k(n) is what counts; it is flat between 2 and 4, and 4 needs fewer links."""
 
-EARLY_FENCES = 8192
-"""Fences that may have arrived from children before the local call; a set has at most one."""
-
 FAILED_FENCES = 1024
 """Failures remembered for a node that has not called that fence yet."""
 
@@ -65,7 +62,14 @@ class _Fence:
 
 
 class Fences:
-    """All fences that this node takes part in."""
+    """All fences that this node takes part in.
+
+    Attributes:
+        early_limit: fences whose children may have arrived before the local call; a set of
+            processes has at most one of them at a time.
+    """
+
+    early_limit = 65536
 
     def __init__(self, mesh: Mesh, fanout: int = FANOUT) -> None:
         self._mesh = mesh
@@ -216,10 +220,10 @@ class Fences:
             self._keep_early(identity, source, data)
 
     def _keep_early(self, identity: FenceId, source: int, data: bytes) -> None:
-        if identity not in self._early and len(self._early) >= EARLY_FENCES:
-            # Only the sender is told: its failure goes on to its neighbours from there, and the
-            # participants of a fence that was not called here are not known here.
+        if identity not in self._early and len(self._early) >= self.early_limit:
             message = f"Node {self._mesh.names[self._mesh.index]} holds too many unmatched fences."
+            # The participants are not known before the local call, so the sender passes it on.
+            self._remember_failure(identity, Status.ERR_OUT_OF_RESOURCE, message)
             both = sorted({source, self._mesh.index})
             body = [*identity, both, Status.ERR_OUT_OF_RESOURCE, message]
             self._mesh.post((source,), FAIL, body)

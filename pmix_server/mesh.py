@@ -33,7 +33,7 @@ the awaitable it returns gives, is the answer if the message was a request."""
 LostCallback: TypeAlias = Callable[[int, str], None]
 """Called once per node that left or was lost, with (node, reason as one clause)."""
 
-HELD_PER_KIND = 4096
+HELD_PER_KIND = 16384
 """Messages of a kind without a subscriber that are kept for it; see `Dispatcher.deliver`."""
 
 

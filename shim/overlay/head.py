@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ WAITING = "mesh.waiting"
 REFUSED = "mesh.refused"
 
 PROGRESS_SECONDS = 1.0
+
+DESCRIPTORS_PER_NODE = 2
+OTHER_DESCRIPTORS = 128
+"""A TCP connection each way per node; beside them listeners, libzmq's own, PMIx and the ranks."""
 
 Progress = Callable[[str], None]
 
@@ -48,9 +53,10 @@ class Head(Overlay):
             addresses: where to listen, instead of all addresses that others can reach.
 
         Raises:
-            ShimError: no address could be bound.
+            ShimError: no address could be bound, or this process may open too few files.
         """
         if self._head_endpoint is None:
+            check_descriptors(self.size)
             self._head_endpoint = await self._open_transport(addresses)
         return self._head_endpoint.pack()
 
@@ -59,7 +65,7 @@ class Head(Overlay):
 
         Raises:
             ShimError: *timeout* seconds have passed, or an agent that had joined was lost; the
-                agents that did join are told the same.
+                agents that did join have been told the same, and the mesh is closed.
         """
         deadline = asyncio.get_running_loop().time() + timeout
         while not self._complete.done():
@@ -70,7 +76,11 @@ class Head(Overlay):
             await asyncio.wait([self._complete], timeout=min(left, PROGRESS_SECONDS))
             if not self._complete.done():
                 self._tell_waiting()
-        await self._complete
+        try:
+            await self._complete
+        except ShimError:
+            await self.close()  # not before the others have heard why
+            raise
 
     async def _open_transport(self, addresses: Sequence[str]) -> HeadEndpoint:
         from shim.overlay.transport import CurvePair, Transport
@@ -174,6 +184,24 @@ class Head(Overlay):
             "connections to each other."
         )
         self._complete.set_exception(ShimError(message, hint, transient=True))
+
+
+def check_descriptors(nodes: int) -> None:
+    """Refuse to be the head of more nodes than this process has descriptors for.
+
+    The limit is not raised here: ranks that the agent starts would inherit it.
+
+    Raises:
+        ShimError
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = DESCRIPTORS_PER_NODE * nodes + OTHER_DESCRIPTORS
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise ShimError(
+            f"The head agent of {nodes} nodes needs {needed} open files, this step may open "
+            f"{allowed}.",
+            f"Run `ulimit -n {needed}` in the job script before srun.",
+        )
 
 
 async def bind(

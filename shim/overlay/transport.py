@@ -259,7 +259,12 @@ class Transport:
                 frame = self._incoming.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._on_frame(frame)
+            try:
+                self._on_frame(frame)
+            except Exception:
+                # Going on matters more: the descriptor will not become readable again for what
+                # is queued already.
+                log.exception("a message could not be handled")
         self._loop.call_soon(self._receive)
 
     def _process_commands(self) -> None:

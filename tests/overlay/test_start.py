@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import zmq
 
 from shim.errors import ShimError
 from shim.overlay import HeadEndpoint, Overlay, join
+from shim.overlay.head import check_descriptors
 from shim.overlay.transport import CurvePair, LinkFailed, Transport, answer_zap
 from tests.overlay.agents import LOOPBACK, ROOT, meshes, node_names, open_test_head, start_agent
 
@@ -118,6 +120,21 @@ class TestStart:
         for _ in range(10):
             asyncio.run(scenario())
         assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("nodes", [1, 100_000])
+def test_more_nodes_than_descriptors_are_refused_before_anything_is_opened(nodes: int) -> None:
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(allowed, 4096), most))
+    try:
+        if nodes == 1:
+            check_descriptors(nodes)
+        else:
+            with pytest.raises(ShimError, match=r"needs 200128 open files") as caught:
+                check_descriptors(nodes)
+            assert "ulimit -n 200128" in caught.value.hint
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
 
 
 class TestGrowth:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pmix_server.collectives import Collectives
 from pmix_server.errors import PmixError
-from pmix_server.fence import CollectiveError, digest
+from pmix_server.fence import CollectiveError, Fences, digest
 from pmix_server.job import JobSpec, NodeRanks
 from pmix_server.mesh import LocalMesh
 from pmix_server.status import Status
@@ -239,6 +239,28 @@ class TestFence:
             with pytest.raises(CollectiveError, match="gone: n1") as caught:
                 await made[0].fence(wildcard(), b"", True)
             assert caught.value.status == Status.ERR_LOST_CONNECTION
+
+        asyncio.run(scenario())
+
+    def test_a_flood_of_early_fences_is_refused_beyond_the_limit(self) -> None:
+        class Narrow(Fences):
+            early_limit = 20
+
+        async def scenario() -> None:
+            network = Network(2, random.Random(1))
+            slow, quick = (Narrow(mesh) for mesh in network.meshes)
+            groups = [digest([Proc(NSPACE, number)]) for number in range(21)]
+            flood = [start(quick.fence(group, (0, 1), b"1")) for group in groups]
+            await asyncio.sleep(0)
+            await network.drain()
+            assert [task.done() for task in flood].count(True) == 1
+            answers = [start(slow.fence(group, (0, 1), b"0")) for group in groups]
+            await network.run([*flood, *answers])
+            for tasks in (flood, answers):
+                errors = [task.exception() for task in tasks]
+                assert errors.count(None) == 20
+                statuses = {getattr(error, "status", None) for error in errors if error}
+                assert statuses == {Status.ERR_OUT_OF_RESOURCE}
 
         asyncio.run(scenario())
 
