@@ -270,7 +270,7 @@ def _refuse(given: Sequence[tuple[Option, str | None]]) -> None:
     no_pmix = any(option.name == "no-pmix" for option, _ in given)
     for option, _ in given:
         if option.use is Use.REFUSED or (option.use is Use.NETWORK and not no_pmix):
-            raise ShimError(f"Option --{option.name} is refused.", f"{option.reason}.")
+            raise ShimError(f"Option --{option.name} is refused: {option.reason}.")
 
 
 def _one_word(option: Option, value: str | None) -> str:

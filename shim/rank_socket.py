@@ -60,7 +60,9 @@ class RankSocket:
                 break
             except BlockingIOError:
                 await _ready(self._socket, writing=True)
-        await asyncio.get_running_loop().sock_sendall(self._socket, data[sent:])
+        # Not even an empty write: the peer may have read all and executed its program already.
+        if sent < len(data):
+            await asyncio.get_running_loop().sock_sendall(self._socket, data[sent:])
 
     def close(self) -> None:
         self._socket.close()

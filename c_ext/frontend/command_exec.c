@@ -41,7 +41,6 @@ static void start_agent(struct rendezvous *meeting, const struct context *contex
     say_verbose("Rank %u starts the agent of %s on node %s.", context->rank, context->label,
                 context->node);
     guard_start(&order);
-    close(listener);
     free(arguments);
 }
 
@@ -64,8 +63,13 @@ void command_exec(char **argv)
     if (listener >= 0) {
         start_agent(&meeting, &context, listener, &request);
         connection = rendezvous_connect(&meeting);
+        /* Not earlier: an agent that is dead already must be seen as one that hung up. */
+        close(listener);
         rendezvous_unlock(&meeting);
     }
+    if (connection < 0)
+        die(EXIT_SHIM, "Cannot connect to the agent in %s: %s. Run the step again.", meeting.path,
+            strerror(errno));
     struct rank_order order = {
         .socket = connection, .rank = context.rank,
         .options = request.options, .option_count = request.option_count,

@@ -72,8 +72,10 @@ static int read_long(struct reading *reading, char **argv)
     const char *name = argv[0] + 2;
     size_t length = strcspn(name, "=");
     const struct option_row *row = find_name(name, length);
-    if (!row)
+    if (!row) {
+        argv[0][2 + length] = '\0';
         unknown(argv[0]);
+    }
     if (name[length] == '=') {
         note(reading, row, name + length + 1);
         return 0;
@@ -93,7 +95,7 @@ static int read_short(struct reading *reading, char **argv)
     for (const char *letter = argv[0] + 1; *letter; letter++) {
         const struct option_row *row = find_letter(*letter);
         if (!row)
-            unknown(argv[0]);
+            unknown((char[]){'-', *letter, '\0'});
         if (row->value != VALUE_REQUIRED) {
             note(reading, row, NULL);
             continue;
@@ -103,7 +105,7 @@ static int read_short(struct reading *reading, char **argv)
             return 0;
         }
         if (!argv[1])
-            die(EXIT_SHIM, "Option -%c needs a value. See `shim exec --help`.", *letter);
+            die(EXIT_SHIM, "Option --%s needs a value. See `shim exec --help`.", row->name);
         note(reading, row, argv[1]);
         return 1;
     }
@@ -136,5 +138,6 @@ void options_parse(char **argv, struct exec_request *request)
     request->option_count = at + 1;
     request->command = argv + at + 1;
     if (!request->command[0])
-        die(EXIT_SHIM, "No command was given. Usage: shim exec [OPTIONS] IMAGE COMMAND [ARG...].");
+        die(EXIT_SHIM, "No command was given after the image %s. "
+                       "Usage: shim exec [OPTIONS] IMAGE COMMAND [ARG...].", argv[at]);
 }

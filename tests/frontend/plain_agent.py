@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from shim.container import Additions, Container, StartOrder, start_container
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor, Peer
 from shim.options import parse_exec
-from shim.ticket import Answer, Bound, ExecFailed, Hello
+from shim.ticket import Answer, Bound, ExecFailed, Hello, Ticket
 
 
 class PlainAgent:
@@ -35,16 +36,16 @@ class PlainAgent:
         self.over = asyncio.Event()
         self.left = 0
         self.death = ""
-        self.log: list[dict[str, object]] = []
-        loop = asyncio.get_running_loop()
-        self.container: asyncio.Task[Container] = loop.create_task(self.start())
+        self.record(event="agent", pid=os.getpid(), rank=os.environ.get("PMIX_RANK"))
+        self.container: asyncio.Task[Container] | None = None
+        if "TEST_NATIVE" not in os.environ:
+            self.container = asyncio.get_running_loop().create_task(self.start())
 
     def tell(self, line: str) -> None:
-        os.write(self.guard_fd, f"{line}\n".encode())
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.guard_fd, f"{line}\n".encode())
 
     async def start(self) -> Container:
-        delay = float(os.environ.get("TEST_START_DELAY", "0"))
-        await asyncio.sleep(delay)
         order = StartOrder(
             options=self.options,
             env=dict(os.environ),
@@ -63,11 +64,15 @@ class PlainAgent:
         self.over.set()
 
     async def ticket(self, hello: Hello, peer: Peer) -> Answer:
-        container = await asyncio.shield(self.container)
+        await asyncio.sleep(float(os.environ.get("TEST_START_DELAY", "0")))
+        container = await asyncio.shield(self.container) if self.container else None
         self.tell(f"rank {peer.pid}")
         cpus = os.environ.get("TEST_CPUS")
         mask = int(cpus, 16).to_bytes(len(cpus) // 2 + 1, "little") if cpus else None
-        return container.admit(hello, Additions(env={"SHIM_RANK": str(hello.rank)}, cpus=mask))
+        env = {"SHIM_RANK": str(hello.rank)}
+        if container is None:
+            return Ticket((), {**hello.env, **env}, cwd=hello.cwd, home="/", cpus=mask)
+        return container.admit(hello, Additions(env=env, cpus=mask))
 
     def bound(self, peer: Peer, bound: Bound, host_pid: int) -> None:
         self.record(
@@ -97,25 +102,30 @@ class PlainAgent:
 async def serve(args: argparse.Namespace) -> int:
     agent = PlainAgent(args)
     # scancel signals every process of a step: the agent ends when its ranks have.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, lambda: agent.record(event="terminated")
+    )
     door = FrontDoor(agent, socket.socket(fileno=args.listen_fd), progress_after=0.3)
     door.start()
     door.progress("The container is starting.")
     await agent.over.wait()
     door.close()
-    if agent.death:
-        agent.tell(f"fatal 125 {agent.death}")
-        await agent.container.result().stop()
-        return 125
-    try:
-        container = await agent.container
-    except ShimError:
-        pass
-    else:
+    container = await started(agent)
+    if container is not None:
         await container.stop()
     await door.stop()
-    agent.tell("done")
-    return 0
+    agent.tell(f"fatal 125 {agent.death}" if agent.death else "done")
+    return 125 if agent.death else 0
+
+
+async def started(agent: PlainAgent) -> Container | None:
+    """The container, if there is one."""
+    if agent.container is None:
+        return None
+    try:
+        return await agent.container
+    except ShimError:
+        return None
 
 
 def main() -> int:
