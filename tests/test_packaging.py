@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PT_LOAD, PT_INTERP = 1, 3
 ROOMS = ("shim", "pmix_server", "cpusets", "meow_bridge", "testbed")
 
 
@@ -67,10 +69,13 @@ def test_the_wheel_carries_what_the_cluster_installs_into_its_nodes(
 
 
 def test_the_command_is_a_static_c_program(installed: Path) -> None:
+    """It asks for no dynamic loader (PT_INTERP, elf(5)), since it must run inside any image."""
     program = (installed / "shim").read_bytes()
     assert program.startswith(b"\x7fELF")
-    # A static program asks for no dynamic loader; it must run inside any image.
-    assert b"ld-linux" not in program
+    table, size, count = struct.unpack_from("<Q14xHH", program, 32)
+    kinds = [struct.unpack_from("<I", program, table + size * at)[0] for at in range(count)]
+    assert PT_LOAD in kinds
+    assert PT_INTERP not in kinds
 
 
 def test_shim_exec_starts_without_python(installed: Path) -> None:
@@ -85,10 +90,9 @@ def test_shim_exec_starts_without_python(installed: Path) -> None:
     assert "--no-such-option" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words", [["--version"], ["--help"], ["exec", "--help"], ["run", "--help"]]
-)
-def test_the_other_words_reach_python(installed: Path, words: list[str]) -> None:
-    done = subprocess.run([installed / "shim", *words], capture_output=True, text=True, env={})
+@pytest.mark.parametrize("words", ["--version", "--help", "exec --help", "run --help"])
+def test_the_other_words_reach_python(installed: Path, words: str) -> None:
+    command = [installed / "shim", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, env={})
     assert (done.returncode, done.stderr) == (0, "")
     assert "shim" in done.stdout
