@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from shim.errors import ShimError
+
 if TYPE_CHECKING:
     from testbed import Cluster
 
@@ -139,11 +141,21 @@ def _status(args: argparse.Namespace) -> int:
     from testbed import Cluster
     from testbed.state import cluster_names
 
-    names = [args.name] if args.name else cluster_names()
+    if args.name:
+        return _show(Cluster.attach(args.name))
+    names = cluster_names()
     if not names:
         print("No cluster is up. Bring one up with: shim cluster up")
         return 1
-    return max([_show(Cluster.attach(name)) for name in names])
+    worst = 0
+    for name in names:
+        try:
+            worst = max(worst, _show(Cluster.attach(name)))
+        except ShimError as error:
+            # One that is just coming, going, or has died must not hide the others.
+            print(error.message)
+            worst = 1
+    return worst
 
 
 def _show(cluster: Cluster) -> int:

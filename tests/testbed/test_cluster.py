@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def shim_cluster(cluster: Cluster, *words: str) -> list[str]:
     """``shim cluster ACTION --name NAME …`` as run from this checkout."""
     action, *rest = words
-    return [sys.executable, "-m", "testbed", action, "--name", cluster.name, *rest]
+    return [sys.executable, "-m", "shim", "cluster", action, "--name", cluster.name, *rest]
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -96,7 +96,7 @@ def test_a_cluster_from_the_cache_is_up_within_ten_seconds() -> None:
 def kill_up_after(seconds: float) -> None:
     """Start ``up`` as a command and kill it with SIGKILL."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "testbed", "up", "--name", NAME],
+        [sys.executable, "-m", "shim", "cluster", "up", "--name", NAME],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -118,7 +118,9 @@ def test_after_kill_9_of_up_a_second_up_cleans_and_starts(seconds: float) -> Non
 
 
 def test_sigterm_to_up_takes_down_what_is_half_up() -> None:
-    process = subprocess.Popen([sys.executable, "-m", "testbed", "up", "--name", NAME], cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shim", "cluster", "up", "--name", NAME], cwd=ROOT
+    )
     deadline = time.monotonic() + 30
     while not list(holders_of(NAME)):
         assert time.monotonic() < deadline
