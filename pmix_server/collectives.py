@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from pmix_server.fence import FANOUT, CollectiveError, Fences, digest
 from pmix_server.job import JobSpec
-from pmix_server.mesh import Body, Mesh
+from pmix_server.mesh import Mesh
+from pmix_server.mesh_messages import Body
 from pmix_server.status import Status
 from pmix_server.values import RANK_WILDCARD, Proc
 

@@ -19,7 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pmix_server.errors import PmixError
-from pmix_server.mesh import Body, Mesh
+from pmix_server.mesh import Mesh
+from pmix_server.mesh_messages import Body
 from pmix_server.status import Status
 from pmix_server.tree import place_in_tree
 from pmix_server.values import Proc

@@ -8,7 +8,7 @@ import resource
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pmix_server.mesh import Body
+from pmix_server.mesh_messages import Body
 from shim.errors import ShimError
 from shim.overlay.addresses import listening_addresses
 from shim.overlay.endpoint import Endpoint, HeadEndpoint
@@ -86,10 +86,10 @@ class Head(Overlay):
         from shim.overlay.transport import CurvePair, Transport
 
         client = CurvePair.make()
-        transport = Transport(client, self.receive, self.link_broke)
+        transport = Transport(client, self.receive, self.links.broke)
         own_name, *others = self.names
         bound = await bind(transport, addresses, own_name, others)
-        self.attach(transport)
+        self.links.attach(transport)
         endpoint = Endpoint(bound, transport.server_key)
         self.members.add([Member(0, own_name, endpoint, os.getpid(), os.getuid())])
         return HeadEndpoint(
@@ -111,7 +111,7 @@ class Head(Overlay):
             refusal = f"it speaks version {version} of the overlay protocol, not {PROTOCOL}"
         member = Member.from_body([number, *rest])
         if refusal:
-            self._run(self._refuse(member, refusal))
+            self.links.run(self._refuse(member, refusal))
             return
         self.members.add([member])
         self.post((number,), WELCOME, number)
@@ -125,12 +125,12 @@ class Head(Overlay):
             return
         self.members.generation = 1
         everybody = [member.to_body() for member in self.members.joined.values()]
-        self.post(self._others(), TABLE, [1, everybody])
+        self.post(self.others(), TABLE, [1, everybody])
         self._complete.set_result(None)
 
     def _announce_late(self, member: Member) -> None:
         generation = self.members.generation + 1
-        others = [node for node in self._others() if node != member.index]
+        others = [node for node in self.others() if node != member.index]
         everybody = [
             known.to_body()
             for index, known in self.members.joined.items()
@@ -147,20 +147,21 @@ class Head(Overlay):
         from shim.overlay.reach import connect_any
         from shim.overlay.transport import LinkFailed
 
-        if self._transport is None:
+        transport = self.links.transport
+        if transport is None:
             return
         try:
-            link, _ = await connect_any(self._transport, member.endpoint)
+            link, _ = await connect_any(transport, member.endpoint)
         except LinkFailed:
             return  # it will give up by itself
-        self._transport.send(link, self._frame(REFUSED, reason))
+        transport.send(link, self.frame(REFUSED, reason))
         await asyncio.sleep(PROGRESS_SECONDS)  # a dropped link loses what is queued
-        self._transport.drop(link)
+        transport.drop(link)
 
     def _tell_waiting(self) -> None:
         text = self._waiting_text()
         self._progress(text)
-        self.post(self._others(), WAITING, text)
+        self.post(self.others(), WAITING, text)
 
     def _waiting_text(self) -> str:
         missing = self.members.missing
@@ -178,7 +179,7 @@ class Head(Overlay):
             self._give_up(f"Node {self.names[node]} was lost while the others joined: {reason}.")
 
     def _give_up(self, message: str) -> None:
-        self.post(self._others(), REFUSED, message)
+        self.post(self.others(), REFUSED, message)
         hint = (
             "Look at the step's output of these nodes, and check that compute nodes may open TCP "
             "connections to each other."

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import TypeAlias
 
-from pmix_server.mesh import Body, Mesh
+from pmix_server.mesh import Mesh
+from pmix_server.mesh_messages import Body
 
 KIND = "life"
 

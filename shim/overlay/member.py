@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from pmix_server.mesh import Body
+from pmix_server.mesh_messages import Body
 from shim.errors import ShimError
 from shim.overlay.endpoint import Endpoint, HeadEndpoint
 from shim.overlay.head import HELLO, REFUSED, TABLE, WAITING, WELCOME, Progress, bind
@@ -85,11 +85,11 @@ async def join_mesh(
     """What `shim.overlay.join` does once the endpoint is unpacked."""
     overlay = JoiningMember(head, names, progress)
     client = CurvePair(head.client_public, head.client_secret)
-    transport = Transport(client, overlay.receive, overlay.link_broke)
+    transport = Transport(client, overlay.receive, overlay.links.broke)
     own_name = names[index] if index is not None else os.uname().nodename
     others = [head.head_name, *names]
     bound = await bind(transport, addresses, own_name, others)
-    overlay.attach(transport)
+    overlay.links.attach(transport)
     try:
         await _reach_head(overlay, transport, head)
         endpoint = Endpoint(bound, transport.server_key)
@@ -110,4 +110,4 @@ async def _reach_head(overlay: Overlay, transport: Transport, head: HeadEndpoint
             f"This node cannot reach the head agent on {head.head_name} ({error}).",
             "Check that compute nodes may open TCP connections to each other on all ports.",
         ) from error
-    overlay.take_link(0, link, address)
+    overlay.links.adopt(0, link, address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pmix_server.mesh import Body
+from pmix_server.mesh_messages import Body
 from shim.overlay.endpoint import Endpoint
 
 NAMES_SHOWN = 8

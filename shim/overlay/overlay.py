@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
-from pmix_server.mesh import Body, Dispatcher, Envelope, Handler, LostCallback, NodeGone
+from pmix_server.mesh import Handler, LostCallback
+from pmix_server.mesh_messages import Body, Dispatcher, Envelope, NodeGone
+from shim.overlay.links import Links
 from shim.overlay.members import Member, Members
 from shim.overlay.wire import decode, encode
-
-if TYPE_CHECKING:  # a job of one node never loads zmq
-    from shim.overlay.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -33,21 +29,10 @@ UNNUMBERED = -1
 GOODBYE_SECONDS = 1.0
 """How long a leaving agent waits until its peers have heard that it leaves."""
 
-LINGER_MS = 200
 LEFT_TOGETHER_SECONDS = 0.05
 """Nodes leave in a crowd when a job ends; the head tells the others of many at once."""
 
 JoinedCallback = Callable[[int, str], None]
-
-
-@dataclass
-class _Peer:
-    """Our link towards one node; what is to be sent waits here until it is open."""
-
-    link: int | None = None
-    address: str = ""
-    waiting: deque[bytes] = field(default_factory=deque)
-    opening: asyncio.Task[None] | None = None
 
 
 class Overlay:
@@ -64,12 +49,9 @@ class Overlay:
         self.nspace = nspace
         self.job = job
         self.members = Members(list(names))
-        self._transport: Transport | None = None
+        self.links = Links(self.members, self._find_lost)
         self._dispatcher = Dispatcher(self._transmit, index)
-        self._peers: dict[int, _Peer] = {}
-        self._node_of_link: dict[int, int] = {}
         self._heard: set[int] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._left: list[tuple[int, str]] = []
         self._joined_callbacks: list[JoinedCallback] = []
         self._closing = False
@@ -104,9 +86,8 @@ class Overlay:
     async def send(self, node: int, kind: str, body: Body) -> None:
         self._check(node)
         self._transmit(node, Envelope(self.index, kind, 0, body))
-        peer = self._peers.get(node)
-        if peer and peer.opening:
-            await asyncio.shield(peer.opening)
+        if node != self.index:
+            await self.links.opened(node)
         self._check(node)
 
     async def request(self, node: int, kind: str, body: Body, timeout: float | None) -> Body:
@@ -121,7 +102,7 @@ class Overlay:
 
     def broadcast(self, kind: str, body: Body) -> None:
         if self.index == 0:
-            self._post_as(0, self._others(), kind, body)
+            self._post_as(0, self.others(), kind, body)
         else:
             self.post((0,), RELAY, [kind, body])
 
@@ -140,34 +121,20 @@ class Overlay:
         if self._closing:
             return
         self._closing = True
-        listeners = {node for node, peer in self._peers.items() if peer.link} | self._heard
-        listeners -= {self.index, *self.members.gone}
+        listeners = (self.links.linked | self._heard) - {self.index, *self.members.gone}
         if self.index == UNNUMBERED:
-            listeners.clear()  # nobody counts on us
+            listeners = frozenset()  # nobody counts on us
         goodbyes = (self.request(node, BYE, None, GOODBYE_SECONDS) for node in listeners)
         await asyncio.gather(*goodbyes, return_exceptions=True)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.links.stop()
         await self._dispatcher.close()
-        if self._transport is not None:
-            self._transport.close(LINGER_MS)
-            self._transport = None
+        self.links.close()
 
     # What head.py and member.py build on.
-
-    def attach(self, transport: Transport) -> None:
-        """Use *transport* from now on."""
-        self._transport = transport
 
     def take_index(self, index: int) -> None:
         """Become node *index*, when the head has allotted it."""
         self._dispatcher.index = index
-
-    def take_link(self, node: int, link: int, address: str) -> None:
-        """Use a link that is open already for *node*."""
-        self._peers[node] = _Peer(link, address)
-        self._node_of_link[link] = node
 
     def take_members(self, generation: int, members: Sequence[Member]) -> None:
         """Merge an announced part of the table."""
@@ -175,9 +142,7 @@ class Overlay:
         new = self.members.add(members)
         self.members.generation = generation
         for member in new:
-            peer = self._peers.get(member.index)
-            if peer is not None and peer.waiting:
-                self._start_opening(member.index, peer)
+            self.links.found(member.index)
             if not at_start and member.index != self.index:
                 for callback in self._joined_callbacks:
                     callback(member.index, member.name)
@@ -195,37 +160,36 @@ class Overlay:
             self._heard.add(envelope.source)
         self._dispatcher.deliver(envelope)
 
-    def link_broke(self, link: int) -> None:
-        """The transport has found a link broken."""
-        node = self._node_of_link.pop(link, None)
-        if node is None:
-            return
-        peer = self._peers.pop(node)
-        if not self._closing and node not in self.members.gone:
-            self._run(self._explain_loss(node, peer.address))
+    def frame(self, kind: str, body: Body) -> bytes:
+        """A message of this node's, encoded."""
+        return encode(Envelope(self.index, kind, 0, body))
 
-    def lose(self, node: int, reason: str) -> None:
-        """*node* is gone, by our own finding or the head's word."""
-        if node in self.members.gone or node == self.index or self._closing:
-            return
-        self.members.gone[node] = reason
-        peer = self._peers.get(node)
-        if peer:
-            peer.waiting.clear()
-        if self.index == 0:
-            self._announce_gone([(node, reason)])
-            # If it lives, it must know that the job goes on without it.
-            self._send_frame(node, self._frame(GONE, [[0, f"the head has given us up: {reason}"]]))
-        elif node != 0:
-            self.post((0,), GONE, [[node, reason]])
-        self._dispatcher.lose(node, reason)
-
-    def _others(self) -> list[int]:
+    def others(self) -> list[int]:
+        """All nodes but this that have joined and are not gone."""
         return [
             node
             for node in self.members.joined
             if node != self.index and node not in self.members.gone
         ]
+
+    def _find_lost(self, node: int, reason: str) -> None:
+        """A link of ours says that *node* is lost."""
+        if self.index and node:
+            self.post((0,), GONE, [[node, f"{reason}, says {self.names[self.index]}"]])
+        self._lose(node, reason)
+
+    def _lose(self, node: int, reason: str) -> None:
+        """*node* is lost, by our own finding or by the head's word."""
+        if node in self.members.gone or node == self.index or self._closing:
+            return
+        self.members.gone[node] = reason
+        self.links.forget(node)
+        if self.index == 0:
+            self._announce_gone([(node, reason)])
+            # If it lives, it must know that the job goes on without it.
+            farewell = self.frame(GONE, [[0, f"the head has given this node up: {reason}"]])
+            self.links.send(node, farewell)
+        self._dispatcher.lose(node, reason)
 
     def _check(self, node: int) -> None:
         if not 0 <= node < self.size:
@@ -241,69 +205,18 @@ class Overlay:
                 asyncio.get_running_loop().call_soon(self._dispatcher.deliver, envelope)
             else:
                 frame = frame or encode(envelope)
-                self._send_frame(node, frame)
+                self.links.send(node, frame)
 
     def _transmit(self, node: int, envelope: Envelope) -> None:
         if node == self.index:
             # Through the loop, not a direct call: a handler must never run inside its sender.
             asyncio.get_running_loop().call_soon(self._dispatcher.deliver, envelope)
         else:
-            self._send_frame(node, encode(envelope))
-
-    def _frame(self, kind: str, body: Body) -> bytes:
-        return encode(Envelope(self.index, kind, 0, body))
-
-    def _send_frame(self, node: int, frame: bytes) -> None:
-        peer = self._peers.get(node)
-        if peer is not None and peer.link is not None:
-            if self._transport is not None:
-                self._transport.send(peer.link, frame)
-        elif node not in self.members.gone:
-            if peer is None:
-                peer = self._peers[node] = _Peer()
-            peer.waiting.append(frame)
-            self._start_opening(node, peer)
-
-    def _start_opening(self, node: int, peer: _Peer) -> None:
-        """Open the link, if the table says where; else it is opened when the table does."""
-        member = self.members.joined.get(node)
-        if member is not None and peer.opening is None:
-            peer.opening = self._run(self._open(member, peer))
-
-    async def _open(self, member: Member, peer: _Peer) -> None:
-        """Open the link to *member* and send what has waited for it."""
-        from shim.overlay.reach import connect_any
-        from shim.overlay.transport import LinkFailed
-
-        if self._transport is None:
-            return
-        node = member.index
-        try:
-            peer.link, peer.address = await connect_any(self._transport, member.endpoint)
-        except LinkFailed as error:
-            self._peers.pop(node, None)
-            here = self.names[self.index]
-            self.lose(node, f"its agent cannot be reached from {here} ({error})")
-            return
-        finally:
-            peer.opening = None
-        self._node_of_link[peer.link] = node
-        while peer.waiting:
-            self._transport.send(peer.link, peer.waiting.popleft())
-
-    async def _explain_loss(self, node: int, address: str) -> None:
-        from shim.overlay.reach import examine
-
-        self.lose(node, (await examine(address)).text)
+            self.links.send(node, encode(envelope))
 
     async def _on_bye(self, source: int, _: Body) -> bool:
-        peer = self._peers.setdefault(source, _Peer())
-        if peer.link is None:
-            self._start_opening(source, peer)
-        if peer.opening is not None:
-            await asyncio.shield(peer.opening)
-        # After the answer has been sent: nothing is sent to a node that is gone.
-        asyncio.get_running_loop().call_soon(self._take_leave, source)
+        await self.links.opened(source)  # an open link carries the answer to a node that is gone
+        self._take_leave(source)
         return True
 
     def _take_leave(self, node: int) -> None:
@@ -323,19 +236,13 @@ class Overlay:
             self._announce_gone(left)
 
     def _announce_gone(self, nodes: Sequence[tuple[int, str]]) -> None:
-        self.post(self._others(), GONE, [list(entry) for entry in nodes])
+        self.post(self.others(), GONE, [list(entry) for entry in nodes])
 
     def _on_gone(self, _: int, body: Body) -> None:
         for node, reason in body:
-            self.lose(node, reason)
+            self._lose(node, reason)
 
     def _on_relay(self, source: int, body: Body) -> None:
         kind, inner = body
-        self._post_as(source, [node for node in self._others() if node != source], kind, inner)
+        self._post_as(source, [node for node in self.others() if node != source], kind, inner)
         self._dispatcher.deliver(Envelope(source, kind, 0, inner))
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgpack
 
-from pmix_server.mesh import Envelope
+from pmix_server.mesh_messages import Envelope
 
 PROTOCOL = 1
 """Version of everything that agents say to each other; agents of one job must agree on it."""

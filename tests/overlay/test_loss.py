@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pmix_server.errors import PmixError
-from pmix_server.mesh import NodeGone
+from pmix_server.mesh_messages import NodeGone
 from pmix_server.status import Status
 from shim.overlay import Head, Overlay
 from tests.overlay.agents import (
@@ -144,10 +144,7 @@ class TestDeath:
     def test_the_death_of_the_head_reaches_everybody(self) -> None:
         async def scenario() -> None:
             head, agents = await head_with_processes(3)
-            transport = head._transport
-            assert transport is not None
-            transport.close()  # as the kernel does for a killed process
-            head._transport = None
+            head.links.close()  # as the kernel does for a killed process
             for agent in agents:
                 assert await read_line(agent) == "lost 0 its agent ended without leaving"
             await end(head, agents)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmix_server.errors import PmixError
-from pmix_server.mesh import Body, Envelope, RequestFailed, RequestTimeout
+from pmix_server.mesh_messages import Body, Envelope, RequestFailed, RequestTimeout
 from pmix_server.status import Status
 from shim.overlay import Overlay
 from shim.overlay.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
