@@ -75,13 +75,12 @@ def load_server(path: Path) -> Library:
     Raises:
         PmixError: it cannot be loaded, is too old, or another one is loaded already.
     """
-    return _load(_pmixcore.SERVER, path, private=False, deepbind=False)
+    return _load(_pmixcore.SERVER, path, private=False)
 
 
-def load_client(path: Path, *, private: bool = True, deepbind: bool = True) -> Library:
-    """Load the client's copy. `private` may be off in a process that is no server; `deepbind`
-    must be off under AddressSanitizer, which refuses RTLD_DEEPBIND."""
-    return _load(_pmixcore.CLIENT, path, private=private, deepbind=deepbind)
+def load_client(path: Path, *, private: bool = True) -> Library:
+    """Load the client's copy. `private` may be off in a process that is no server."""
+    return _load(_pmixcore.CLIENT, path, private=private)
 
 
 def share_server() -> Library:
@@ -99,7 +98,7 @@ def parse_version(text: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def _load(role: int, path: Path, *, private: bool, deepbind: bool) -> Library:
+def _load(role: int, path: Path, *, private: bool) -> Library:
     known = _loaded.get(role)
     if known is not None:
         if known.path == path.resolve():
@@ -109,7 +108,7 @@ def _load(role: int, path: Path, *, private: bool, deepbind: bool) -> Library:
             "Start another process for another libpmix.",
         )
     try:
-        version = parse_version(_pmixcore.load(role, str(path), private, deepbind))
+        version = parse_version(_pmixcore.load(role, str(path), private))
     except OSError as error:
         raise PmixError(f"{path} cannot be loaded: {error}.", _INSTALL) from error
     if version[:2] < OLDEST:

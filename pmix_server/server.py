@@ -9,12 +9,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from pmix_server import _pmixcore, dispatch, environment, jobdata, keys, library
+from pmix_server import _pmixcore, blocking, dispatch, environment, jobdata, keys, library
 from pmix_server.channel import Channel
 from pmix_server.errors import PmixError
 from pmix_server.host import Host
 from pmix_server.job import JobSpec
 from pmix_server.library import Library
+from pmix_server.messages import Messages
 from pmix_server.status import Status
 from pmix_server.upstream import Upstream
 from pmix_server.upstream.launcher import LauncherUpstream
@@ -23,6 +24,9 @@ from pmix_server.values import Proc, rank, string
 log = logging.getLogger(__name__)
 
 NAMESPACE = "shim-server"
+
+START_LIMIT = 60.0  # seconds for libpmix to read the topology and to listen
+STOP_LIMIT = 5.0  # seconds for libpmix to close its connections
 
 
 class Server:
@@ -37,8 +41,10 @@ class Server:
         self._channel = Channel(_pmixcore.SERVER, self._on_request)
         self._tasks: set[asyncio.Task[None]] = set()
         self._jobs: dict[str, JobSpec] = {}
+        self._registered: dict[str, asyncio.Event] = {}
         self._library: Library | None = None
         self._launcher = False
+        self._messages: Messages | None = None
         self.node = ""
 
     @property
@@ -80,10 +86,18 @@ class Server:
             self._launcher = True
             self.node = upstream.node
         else:
-            await asyncio.to_thread(self._init, directory)
+            self._messages = Messages()
+            await blocking.call(
+                "Starting the PMIx server",
+                self._init,
+                directory,
+                self._messages.open(),
+                limit=START_LIMIT,
+                hint=f"Is {directory} writable?",
+            )
 
-    def _init(self, directory: Path) -> None:
-        settings = {**environment.SERVER_SETTINGS, "PMIX_HOSTNAME": self.node}
+    def _init(self, directory: Path, output: Mapping[str, str]) -> None:
+        settings = {**environment.SERVER_SETTINGS, **output, "PMIX_HOSTNAME": self.node}
         infos = [
             string(keys.SERVER_TMPDIR, str(directory)),
             string(keys.SYSTEM_TMPDIR, str(directory)),
@@ -91,13 +105,8 @@ class Server:
             rank(keys.SERVER_RANK, 0),
             string(keys.HOSTNAME, self.node),
         ]
-        try:
-            with environment.only(settings):
-                _pmixcore.server_init(infos)
-        except _pmixcore.PMIxError as error:
-            raise PmixError.of_call(
-                "Starting the PMIx server", error.args[0], f"Is {directory} writable?"
-            ) from None
+        with environment.only(settings):
+            _pmixcore.server_init(infos)
 
     async def register(self, job: JobSpec) -> None:
         """Take a job: afterwards its local ranks may connect.
@@ -119,22 +128,31 @@ class Server:
             "Registering the job", _pmixcore.register_nspace, job.nspace, len(job.here.ranks), infos
         )
         for number in job.here.ranks:
+            proc = Proc(job.nspace, number)
             await self._channel.call(
-                f"Registering rank {number}",
-                _pmixcore.register_client,
-                Proc(job.nspace, number),
-                job.uid,
-                job.gid,
+                f"Registering rank {number}", _pmixcore.register_client, proc, job.uid, job.gid
             )
         self._jobs[job.nspace] = job
+        self._registration(job.nspace).set()
 
     async def deregister(self, nspace: str) -> None:
-        """Forget a job whose ranks have ended."""
+        """Forget a job whose ranks have ended.
+
+        Raises:
+            PmixError: PMIX_ERR_TIMEOUT where libpmix is stuck, as it is after it has refused a
+                client of the job (a double release of the rank's record, 4.2.2 and 5.0.11).
+        """
         job = self._jobs.pop(nspace, None)
+        self._registered.pop(nspace, None)
         if job is not None:
-            await self._channel.call(
-                f"Deregistering {nspace}", _pmixcore.deregister_nspace, nspace
-            )
+            what = f"Deregistering {nspace}"
+            try:
+                async with asyncio.timeout(STOP_LIMIT):
+                    await self._channel.call(what, _pmixcore.deregister_nspace, nspace)
+            except TimeoutError:
+                raise PmixError(
+                    f"{what} did not end within {STOP_LIMIT:g} s.", status=Status.ERR_TIMEOUT
+                ) from None
 
     def rank_environment(
         self, number: int, *, nspace: str | None = None, base: Mapping[str, str] | None = None
@@ -163,9 +181,12 @@ class Server:
     async def local_modex(self, proc: tuple[str, int]) -> bytes:
         """What a local rank has committed for others; waits until it has.
 
+        An agent that was quicker than we are may ask before the job is registered here.
+
         Raises:
             PmixError: the rank is not ours, or has ended without committing.
         """
+        await self._registration(proc[0]).wait()
         blob = await self._channel.call(
             f"Reading the data of rank {proc[1]}", _pmixcore.dmodex_request, Proc(*proc)
         )
@@ -180,16 +201,29 @@ class Server:
         self._channel.deliver()  # what came in meanwhile is refused
         self._channel.close()
         if self._library is not None and not self._launcher:
-            await asyncio.to_thread(_pmixcore.server_finalize)
+            await self._finalize()
+        if self._messages is not None:
+            self._messages.close()
+            self._messages = None
         self._library = None
+
+    async def _finalize(self) -> None:
+        """A libpmix that does not end is left behind: the ranks are gone, the process follows."""
+        try:
+            await blocking.call(
+                "Stopping the PMIx server", _pmixcore.server_finalize, limit=STOP_LIMIT
+            )
+        except PmixError as error:
+            log.warning("%s", error.message)
+
+    def _registration(self, nspace: str) -> asyncio.Event:
+        return self._registered.setdefault(nspace, asyncio.Event())
 
     def _job(self, nspace: str | None) -> JobSpec:
         if nspace is None and len(self._jobs) == 1:
             return next(iter(self._jobs.values()))
         if nspace not in self._jobs:
-            raise PmixError(
-                f"No job {nspace or ''} is registered.", status=Status.ERR_NOT_FOUND
-            )
+            raise PmixError(f"No job {nspace or ''} is registered.", status=Status.ERR_NOT_FOUND)
         return self._jobs[nspace]
 
     def _locality(self, job: JobSpec) -> dict[int, str]:
@@ -234,5 +268,3 @@ def _private_directory(path: Path) -> Path:
             "Choose a directory on local storage that you may write.",
         )
     return path
-
-

@@ -74,7 +74,15 @@ done:
     return memory;
 }
 
-static void *open_private_copy(const char *path, bool deepbind)
+/* Keeps the copy to its own symbols even where a libpmix is in the global scope.
+ * AddressSanitizer, which puts itself in front of everything, refuses it. */
+#ifdef __SANITIZE_ADDRESS__
+#define OWN_SYMBOLS 0
+#else
+#define OWN_SYMBOLS RTLD_DEEPBIND
+#endif
+
+static void *open_private_copy(const char *path)
 {
     char name[64];
     void *original, *copy;
@@ -88,9 +96,7 @@ static void *open_private_copy(const char *path, bool deepbind)
     /* The copy has lost its $ORIGIN, so libraries that lie beside the original
      * (wheels) are only found if they are already loaded, under the same soname. */
     original = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    copy = original == NULL
-               ? NULL
-               : dlopen(name, RTLD_NOW | RTLD_LOCAL | (deepbind ? RTLD_DEEPBIND : 0));
+    copy = original == NULL ? NULL : dlopen(name, RTLD_NOW | RTLD_LOCAL | OWN_SYMBOLS);
     if (copy == NULL) {
         PyErr_Format(PyExc_OSError, "%s", dlerror());
     }
@@ -103,12 +109,12 @@ static void *open_private_copy(const char *path, bool deepbind)
 
 /* RTLD_LOCAL: the library's plugins name it as needed, so they find its symbols, and
  * the private copy must not see them. */
-static void *open_library(const char *path, int private_copy, int deepbind)
+static void *open_library(const char *path, int private_copy)
 {
     void *handle;
 
     if (private_copy) {
-        return open_private_copy(path, deepbind);
+        return open_private_copy(path);
     }
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
@@ -117,22 +123,22 @@ static void *open_library(const char *path, int private_copy, int deepbind)
     return handle;
 }
 
-/* load(role, path, private, deepbind) -> version text */
+/* load(role, path, private) -> version text */
 PyObject *py_load(PyObject *Py_UNUSED(self), PyObject *args)
 {
     struct library *library;
     const char *path, *missing;
-    int role, private_copy, deepbind;
+    int role, private_copy;
     void *handle;
 
-    if (!PyArg_ParseTuple(args, "ispp:load", &role, &path, &private_copy, &deepbind)) {
+    if (!PyArg_ParseTuple(args, "isp:load", &role, &path, &private_copy)) {
         return NULL;
     }
     if (role < 0 || role >= ROLE_COUNT || tables[role] != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "this role has its libpmix already");
         return NULL;
     }
-    handle = open_library(path, private_copy, deepbind);
+    handle = open_library(path, private_copy);
     if (handle == NULL) {
         return NULL;
     }

@@ -15,7 +15,7 @@ PyObject *raise_status(pmix_status_t status)
 }
 
 static PyMethodDef methods[] = {
-    {"load", py_load, METH_VARARGS, "load(role, path, private, deepbind) -> version text"},
+    {"load", py_load, METH_VARARGS, "load(role, path, private) -> version text"},
     {"share", py_share, METH_NOARGS, "Let the client role use the server's library."},
     {"error_string", py_error_string, METH_VARARGS, "libpmix's name of a status."},
     {"queue_fd", py_queue_fd, METH_VARARGS, "Descriptor that is readable while a role has news."},

@@ -8,9 +8,10 @@ from typing import Literal, get_args
 from pmix_server.errors import PmixError
 from pmix_server.upstream.agent_process import AgentProcessUpstream
 from pmix_server.upstream.base import Upstream, UpstreamJob
-from pmix_server.upstream.isolated import NEEDED, IsolatedUpstream
+from pmix_server.upstream.isolated import IsolatedUpstream
 from pmix_server.upstream.launcher import LauncherUpstream
 from pmix_server.upstream.none import NoUpstream
+from pmix_server.upstream.session import NEEDED
 
 Mode = Literal["auto", "isolated", "launcher", "agent", "none"]
 

@@ -14,7 +14,7 @@ from pmix_server.job import NodeRanks
 from pmix_server.status import Status
 from pmix_server.upstream import wire
 from pmix_server.upstream.base import UpstreamJob
-from pmix_server.upstream.isolated import require_launcher
+from pmix_server.upstream.session import require_launcher
 from pmix_server.values import Proc
 
 _EXIT_LIMIT = 10.0  # seconds for the helper to finalize and end

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pmix_server import _pmixcore, keys
+from pmix_server import _pmixcore, blocking, keys
 from pmix_server.channel import Channel
 from pmix_server.errors import PmixError
 from pmix_server.status import Status
@@ -14,6 +14,7 @@ from pmix_server.upstream import nodemap
 from pmix_server.upstream.base import UpstreamJob
 from pmix_server.values import RANK_WILDCARD, Info, Proc, Scope, Type, boolean
 
+_CALL_LIMIT = 30.0  # seconds for the launcher's server to take a commit or an abort
 _RETRY_FIRST, _RETRY_LONGEST = 0.01, 0.5  # seconds between two looks for a key
 _NODE_NAME_VARIABLE = "SLURMD_NODENAME"
 
@@ -63,9 +64,9 @@ class Client:
     async def publish(self, key: str, data: bytes) -> None:
         try:
             _pmixcore.put(Scope.GLOBAL, key, Type.BYTE_OBJECT, data)
-            await asyncio.to_thread(_pmixcore.commit)
         except _pmixcore.PMIxError as error:
             raise PmixError.of_call(f"Publishing {key}", error.args[0]) from None
+        await blocking.call(f"Publishing {key}", _pmixcore.commit, limit=_CALL_LIMIT)
 
     async def fetch(self, rank: int, key: str, timeout: float) -> bytes:
         try:
@@ -94,10 +95,9 @@ class Client:
 
     async def abort(self, status: int, message: str) -> None:
         self.identity()
-        try:
-            await asyncio.to_thread(_pmixcore.abort, status, message)
-        except _pmixcore.PMIxError as error:
-            raise PmixError.of_call("Aborting the launcher's job", error.args[0]) from None
+        await blocking.call(
+            "Aborting the launcher's job", _pmixcore.abort, status, message, limit=_CALL_LIMIT
+        )
 
     async def _get(self, rank: int, key: str, infos: Sequence[Info] = ()) -> Any:
         proc = Proc(self.identity().nspace, rank)

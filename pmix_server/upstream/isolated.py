@@ -6,18 +6,15 @@ copy of the file with its own inode, loaded with RTLD_LOCAL and RTLD_DEEPBIND, h
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
 from pmix_server import _pmixcore, environment, library
-from pmix_server.errors import PmixError
 from pmix_server.library import Library
 from pmix_server.upstream.base import UpstreamJob
 from pmix_server.upstream.client import Client
+from pmix_server.upstream.session import connect, leave, require_launcher
 from pmix_server.values import Proc
-
-NEEDED = ("PMIX_NAMESPACE", "PMIX_RANK")
 
 
 class IsolatedUpstream:
@@ -48,8 +45,7 @@ class IsolatedUpstream:
             library.load_server(library.find(self._env))
         path = self._path or library.find_client(self._env)
         loaded = library.load_client(path, private=self._private)
-        proc = await asyncio.to_thread(_init, self._settings(loaded))
-        self._client.attach(proc)
+        self._client.attach(await connect(_pmixcore.client_init, [], self._settings(loaded)))
         return await self._client.job()
 
     def _settings(self, loaded: Library) -> dict[str, str]:
@@ -73,26 +69,4 @@ class IsolatedUpstream:
     async def finalize(self) -> None:
         if self._client.connected:
             self._client.detach()
-            await asyncio.to_thread(_pmixcore.client_finalize)
-
-
-def require_launcher(env: Mapping[str, str]) -> None:
-    """Refuse to connect where no launcher has left its variables."""
-    missing = [name for name in NEEDED if not env.get(name)]
-    if missing:
-        raise PmixError(
-            f"No PMIx launcher is here: {' and '.join(missing)} not in the environment.",
-            "Start the job with `srun --mpi=pmix` or `prterun`.",
-        )
-
-
-def _init(settings: Mapping[str, str]) -> tuple[str, int]:
-    try:
-        with environment.only(settings):
-            return _pmixcore.client_init([])
-    except _pmixcore.PMIxError as error:
-        raise PmixError.of_call(
-            "Connecting to the launcher's PMIx server",
-            error.args[0],
-            "A private network namespace cuts PMIx off: keep the host's network.",
-        ) from None
+            await leave(_pmixcore.client_finalize)

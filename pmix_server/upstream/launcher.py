@@ -7,7 +7,6 @@ rather than a rank; Slurm and prterun accept it.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from pmix_server.errors import PmixError
 from pmix_server.status import Status
 from pmix_server.upstream.base import UpstreamJob
 from pmix_server.upstream.client import Client
-from pmix_server.upstream.isolated import require_launcher
+from pmix_server.upstream.session import connect, leave, require_launcher
 from pmix_server.values import Proc, boolean
 
 _NODE_NAMES = ("SLURMD_NODENAME", "PMIX_HOSTNAME")
@@ -54,7 +53,8 @@ class LauncherUpstream:
             )
         library.share_server()
         settings = environment.pmix_variables(self._env) | {"PMIX_HOSTNAME": self.node}
-        self._client.attach(await asyncio.to_thread(_init, settings))
+        infos = [boolean(keys.LAUNCHER, True)]
+        self._client.attach(await connect(_pmixcore.launcher_init, infos, settings))
         return await self._client.job()
 
     async def publish(self, key: str, data: bytes) -> None:
@@ -70,16 +70,4 @@ class LauncherUpstream:
         """Also ends the serving of ranks: stop the server first."""
         if self._client.connected:
             self._client.detach()
-            await asyncio.to_thread(_pmixcore.launcher_finalize)
-
-
-def _init(settings: Mapping[str, str]) -> tuple[str, int]:
-    try:
-        with environment.only(settings):
-            return _pmixcore.launcher_init([boolean(keys.LAUNCHER, True)])
-    except _pmixcore.PMIxError as error:
-        raise PmixError.of_call(
-            "Connecting to the launcher's PMIx server as a launcher",
-            error.args[0],
-            "Use the isolated mode.",
-        ) from None
+            await leave(_pmixcore.launcher_finalize)

@@ -16,6 +16,8 @@ import tempfile
 from typing import cast
 
 from pmix_server import Server, open_upstream
+from pmix_server.collectives import Collectives
+from pmix_server.mesh import LocalMesh
 from pmix_server.upstream import Mode
 from tests.pmix_server.serve import Recorder, job_of, run_ranks
 
@@ -33,8 +35,9 @@ async def main(mode: Mode, secret: str, command: list[str]) -> None:
         node = job.nodes[job.local].name
         request = {"nodes": [[node, [0]]], "nspace": f"inner-{job.rank}", "command": command}
         server = Server()
+        host = Recorder(Collectives(LocalMesh(node), server.local_modex))
         inner = job_of(request)
-        await server.start(Recorder(), tmpdir=directory, node=node, upstream=upstream)
+        await server.start(host, tmpdir=directory, node=node, upstream=upstream)
         await server.register(inner)
         ranks = await run_ranks(server, inner, request)
         await server.stop()

@@ -1,7 +1,6 @@
 """One PMIx server with its ranks, as a process of its own: libpmix starts once per process.
 
 Reads a JSON description on stdin, starts the ranks, prints a JSON report when they have ended.
-With several nodes, servers find each other through `relay`: see `joined.py`.
 """
 
 from __future__ import annotations
@@ -16,18 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from cpusets import CpuSet
-from pmix_server import JobSpec, NodeRanks, PmixError, Proc, Server, Status
+from pmix_server import JobSpec, NodeRanks, PmixError, Proc, Server
+from pmix_server.collectives import Collectives
 from pmix_server.environment import without_launcher
+from pmix_server.mesh import LocalMesh
+from tests.pmix_server.pair import PairMesh
 
 
 @dataclass
 class Recorder:
-    """A host of one node: no other node takes part, so it need only note what happens."""
+    """A host that leaves collectives to `Collectives` and notes the rest."""
 
+    collectives: Collectives
     connected: list[int] = field(default_factory=list)
     finalized: list[int] = field(default_factory=list)
     aborts: list[tuple[int, int, str]] = field(default_factory=list)
     fences: int = 0
+    modexes: int = 0
 
     async def fence(
         self,
@@ -39,12 +43,11 @@ class Recorder:
         status: int = 0,
     ) -> bytes:
         self.fences += 1
-        if status:
-            raise PmixError("a participant has failed", status=status)
-        return data if collect else b""
+        return await self.collectives.fence(procs, data, collect, timeout, status=status)
 
     async def direct_modex(self, proc: Proc, timeout: float | None) -> bytes:
-        raise PmixError(f"no other node has rank {proc.rank}", status=Status.ERR_NOT_FOUND)
+        self.modexes += 1
+        return await self.collectives.direct_modex(proc, timeout)
 
     async def abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
         self.aborts.append((proc.rank, status, message))
@@ -64,7 +67,7 @@ def job_of(request: dict[str, Any]) -> JobSpec:
         job_id=request.get("job_id", "77.0"),
         nodes=nodes,
         local=request.get("local", 0),
-        uid=os.getuid(),
+        uid=request.get("uid", os.getuid()),
         gid=os.getgid(),
         cpusets=cpusets,
         tmpdir=request.get("job_tmpdir"),
@@ -73,6 +76,8 @@ def job_of(request: dict[str, Any]) -> JobSpec:
 
 
 async def run_ranks(server: Server, job: JobSpec, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Start a process for every local rank and wait for all."""
+
     async def run(rank: int) -> dict[str, Any]:
         env = without_launcher(os.environ) | server.rank_environment(rank)
         env |= request.get("env", {})
@@ -89,25 +94,51 @@ async def run_ranks(server: Server, job: JobSpec, request: dict[str, Any]) -> li
     return await asyncio.gather(*(run(rank) for rank in job.here.ranks))
 
 
+async def leave(server: Server, job: JobSpec) -> None:
+    """Stop the server; a libpmix that is stuck must not keep us."""
+    try:
+        await server.deregister(job.nspace)
+    except PmixError as error:
+        print(error.message, file=sys.stderr)
+    await server.stop()
+
+
+def resident_kib() -> int:
+    """VmRSS of this process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
 async def main() -> None:
     request = json.loads(sys.stdin.read())
     job = job_of(request)
-    host = Recorder()
+    mesh = PairMesh(job.local, [node.name for node in job.nodes]) if "mesh" in request else None
+    if mesh is not None:
+        await mesh.open(request["mesh"])
     server = Server()
+    collectives = Collectives(mesh or LocalMesh(job.here.name), server.local_modex)
+    collectives.register(job)
+    host = Recorder(collectives)
     path = Path(request["library"]) if request.get("library") else None
     await server.start(host, tmpdir=request["tmpdir"], library_path=path, node=job.here.name)
     await server.register(job)
-    rounds = [await run_ranks(server, job, request) for _ in range(request.get("rounds", 1))]
+    memory: list[int] = []
+    for _ in range(request.get("rounds", 1)):
+        ranks = await run_ranks(server, job, request)
+        memory.append(resident_kib())
     version = server.library.version
-    await server.deregister(job.nspace)
-    await server.stop()
+    await leave(server, job)
+    if mesh is not None:
+        await mesh.close()
     report = {
         "version": version,
-        "ranks": rounds[-1],
+        "ranks": ranks,
+        "memory": memory,
         "connected": host.connected,
         "finalized": host.finalized,
         "aborts": host.aborts,
         "fences": host.fences,
+        "modexes": host.modexes,
     }
     print(json.dumps(report))
 

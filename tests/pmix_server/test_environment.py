@@ -1,0 +1,85 @@
+"""Environment variables around libpmix, and what it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+
+import pytest
+
+from pmix_server import environment
+from pmix_server.messages import VARIABLE, Messages, is_harmless
+
+
+def test_only_the_given_variables_are_seen_while_libpmix_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PMIX_NAMESPACE", "launcher")
+    monkeypatch.setenv("PMIX_MCA_gds", "ds21")
+    monkeypatch.setenv("SLURM_JOBID", "1")
+    with environment.only({"PMIX_MCA_gds": "hash", "PMIX_NEW": "1"}):
+        assert environment.pmix_variables(os.environ) == {"PMIX_MCA_gds": "hash", "PMIX_NEW": "1"}
+        assert os.environ["SLURM_JOBID"] == "1"
+    assert os.environ["PMIX_NAMESPACE"] == "launcher"
+    assert environment.pmix_variables(os.environ)["PMIX_MCA_gds"] == "ds21"
+    assert "PMIX_NEW" not in os.environ
+
+
+def test_they_are_restored_when_libpmix_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMIX_RANK", "3")
+    with pytest.raises(RuntimeError), environment.only({}):
+        raise RuntimeError
+    assert os.environ["PMIX_RANK"] == "3"
+
+
+def test_a_rank_keeps_everything_but_the_launchers_pmix() -> None:
+    env = {"PMIX_RANK": "1", "PMIX_MCA_psec": "munge", "SLURM_PMIXP_X": "y", "PATH": "/bin"}
+    assert environment.without_launcher(env) == {"SLURM_PMIXP_X": "y", "PATH": "/bin"}
+
+
+SLURM = {"SLURM_JOBID": "1", "SLURM_NODELIST": "n1", "SLURM_STEP_ID": "0"}
+
+
+@pytest.mark.parametrize("env", [SLURM, {"FLUX_JOB_ID": "f"}])
+def test_open_mpi_needs_no_help_where_a_launcher_shows(env: dict[str, str]) -> None:
+    assert environment.direct_launch(env, "77") == {}
+
+
+@pytest.mark.parametrize("missing", SLURM)
+def test_open_mpi_is_told_of_a_direct_launch_elsewhere(missing: str) -> None:
+    env = {name: value for name, value in SLURM.items() if name != missing}
+    assert environment.direct_launch(env, "77") == {"FLUX_JOB_ID": "77"}
+
+
+def test_messages_go_to_the_log_whole_and_without_the_harmless(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    harmless = "PMIX ERROR: PMIX_ERR_UNPACK_READ_PAST_END_OF_BUFFER in file a/bfrop_pmix41.c at 6\n"
+    assert is_harmless(harmless)
+
+    async def scenario() -> None:
+        messages = Messages()
+        fd = int(messages.open()[VARIABLE])
+        os.write(fd, b"first li")
+        await asyncio.sleep(0.01)
+        os.write(fd, b"ne\n" + harmless.encode() + b"last line\n")
+        messages.close()
+
+    with caplog.at_level(logging.DEBUG, "libpmix"):
+        asyncio.run(scenario())
+    assert [record.message for record in caplog.records] == ["first line", "last line"]
+
+
+def test_a_full_pipe_costs_messages_not_time() -> None:
+    async def scenario() -> None:
+        messages = Messages()
+        fd = int(messages.open()[VARIABLE])
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(fd, b"x" * 4096)
+        with pytest.raises(BlockingIOError):
+            os.write(fd, b"x")
+        messages.close()
+
+    asyncio.run(scenario())
