@@ -83,7 +83,7 @@ def check_image(reference: str, *, machine: str | None = None) -> Image:
         return _check_scheme(reference, scheme)
     path = Path(reference)
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(reference).st_mode  # not of Path(""), which would be "."
     except OSError as error:
         raise _unusable(reference, error) from error
     if stat.S_ISDIR(mode):

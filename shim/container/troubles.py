@@ -23,8 +23,8 @@ _HINTS = (
 )
 _DEFAULT_HINT = "Try the same options with the runtime's own `exec` on this node."
 
-_COLOUR = r"(?:\x1b\[[0-9;]*m)*"
-_PREFIX = re.compile(rf"^{_COLOUR}(FATAL|ERROR|WARNING):\s*(.*?){_COLOUR}$", re.MULTILINE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COMPLAINT = re.compile(r"^(FATAL|ERROR|WARNING)\s*:\s*(.*)$", re.MULTILINE)
 
 
 def start_failure(image: str, status: int | None, log: Path) -> ShimError:
@@ -51,7 +51,7 @@ def describe(image: str, status: int | None, text: str) -> ShimError:
 
 def last_complaint(text: str) -> str:
     """The runtime's last FATAL or ERROR line without decoration, else its last line."""
-    found = [entry for entry in _PREFIX.findall(text) if entry[0] != "WARNING"]
+    found = [entry for entry in _complaints(text) if entry[0] != "WARNING"]
     fatal = [words for kind, words in found if kind == "FATAL"] or [words for _, words in found]
     lines = fatal or [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip().rstrip(".") if lines else ""
@@ -63,5 +63,10 @@ def warnings(log: Path) -> tuple[str, ...]:
         text = log.read_text(errors="replace")
     except OSError:
         return ()
-    found = [words for kind, words in _PREFIX.findall(text) if kind == "WARNING"]
+    found = [words for kind, words in _complaints(text) if kind == "WARNING"]
     return tuple(dict.fromkeys(found))
+
+
+def _complaints(text: str) -> list[tuple[str, str]]:
+    """(kind, words) of the runtime's own lines, which may be coloured."""
+    return _COMPLAINT.findall(_COLOUR.sub("", text))
