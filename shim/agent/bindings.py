@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cpusets import CpuSet, RankReport, judge, render_table, to_json
@@ -12,6 +12,15 @@ from shim.agent.placement import Placement
 from shim.errors import ShimError
 
 KIND = "bindings"
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """What a rank told of itself, and the plan that it is held against."""
+
+    placement: Placement
+    effective: CpuSet
+    pids: tuple[int, int]
 
 
 class BindingReport:
@@ -36,7 +45,7 @@ class BindingReport:
         self._expected = expected
         self._target = target
         self._say = say
-        self._local: dict[int, RankReport] = {}
+        self._local: dict[int, _Bound] = {}
         self._nodes: dict[int, list[RankReport]] = {}
         if mesh.index == 0:
             mesh.subscribe(KIND, self._on_node)
@@ -45,35 +54,37 @@ class BindingReport:
         self, rank: int, placement: Placement, effective: CpuSet, pids: tuple[int, int]
     ) -> None:
         """A rank of this node has read back its mask; *pids* on the host and in the container."""
-        plan = placement.of(rank)
-        others = {one.rank: one.effective for one in self._local.values()}
+        self._local[rank] = _Bound(placement, effective, pids)
+        if len(self._local) == len(self._expected):
+            self._send([_pack(self._judged(one)) for one in sorted(self._local)])
+
+    def _judged(self, rank: int) -> RankReport:
+        bound = self._local[rank]
+        plan = bound.placement.of(rank)
         verdict = judge(
             plan.cpus,
-            effective,
+            bound.effective,
             threads=plan.threads,
-            topology=placement.topology,
-            others=others,
+            topology=bound.placement.topology,
+            others={other: one.effective for other, one in self._local.items() if other != rank},
         )
-        self._local[rank] = RankReport(
+        return RankReport(
             rank=rank,
             node=self._node,
-            host_pid=pids[0],
-            container_pid=pids[1],
+            host_pid=bound.pids[0],
+            container_pid=bound.pids[1],
             planned=plan.cpus,
-            effective=effective,
+            effective=bound.effective,
             threads=plan.threads,
             verdict=str(verdict),
             narrowed_by=verdict.narrowed_by,
         )
-        if len(self._local) == len(self._expected):
-            self._send()
 
-    def _send(self) -> None:
-        mine = [self._local[rank] for rank in sorted(self._local)]
+    def _send(self, mine: list[Body]) -> None:
         if self._mesh.index == 0:
-            self._on_node(0, [_pack(report) for report in mine])
+            self._on_node(0, mine)
         else:
-            self._mesh.post([0], KIND, [_pack(report) for report in mine])
+            self._mesh.post([0], KIND, mine)
 
     def _on_node(self, node: int, body: Body) -> None:
         self._nodes[node] = [_unpack(fields) for fields in body]

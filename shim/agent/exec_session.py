@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from cpusets import CpuSet, Topology
 from pmix_server import NodeRanks
-from shim.agent.links import Links
+from shim.agent.context import Launcher
+from shim.agent.links import Links, attend
 from shim.agent.node import Node
 from shim.agent.placement import (
     Placement,
@@ -58,6 +59,9 @@ class ExecSession(Session):
         allowed = _union(tuple(given.values())) if given else CpuSet.of(os.sched_getaffinity(0))
         placement = plan_placement(topology, allowed, ranks, given, self.options.threads)
         widen_own_affinity(allowed)
+        if self.context.launcher is Launcher.PMIX and self.wants_pmix():
+            others = [rank for rank in ranks if rank != links.job.rank]
+            await asyncio.gather(*(attend(rank, self.env) for rank in others))
         return layout, placement
 
     def _layout(self, links: Links) -> Layout:

@@ -81,6 +81,19 @@ async def open_links(
         raise presentable(error) from error
 
 
+async def attend(rank: int, env: Mapping[str, str]) -> None:
+    """Call PMIx_Init and PMIx_Finalize towards the launcher in the name of another local rank.
+
+    PRRTE takes the end of a rank that never did so for a failure once any rank of the job did
+    (its own message says so), and the agent, which did, is one of them. Slurm has no such rule.
+
+    Raises:
+        ShimError: the launcher does not know the rank.
+    """
+    upstream, _ = await connect_upstream("agent", {**env, "PMIX_RANK": str(rank)})
+    await upstream.finalize()
+
+
 def presentable(error: PmixError) -> ShimError:
     """The PMIx room's error as the one that users see."""
     return ShimError(error.message, error.hint)

@@ -99,7 +99,12 @@ async def start_server(
     collectives = Collectives(links.mesh, server.local_modex)
     collectives.register(spec)
     try:
-        await server.start(host_for(collectives), tmpdir=directory, node=spec.here.name)
+        await server.start(
+            host_for(collectives),
+            tmpdir=directory,
+            node=spec.here.name,
+            upstream=links.upstream,
+        )
         await server.register(spec)
     except PmixError as error:
         raise presentable(error) from error

@@ -318,7 +318,8 @@ class Session(abc.ABC):
         if self._lifecycle and self._links:
             self._lifecycle.tell_all(PartEnded(self._links.nspace, self.code))
             self._lifecycle = None
-            if self._upstream:
+            # In launcher mode one libpmix is both; its client cannot leave before its server.
+            if self._upstream and self.settings.pmix_mode != "launcher":
                 self.spawn(self._upstream.finalize())
 
     def _give_up_waiting(self) -> None:
