@@ -83,7 +83,8 @@ class Head(Overlay):
             raise
 
     async def _open_transport(self, addresses: Sequence[str]) -> HeadEndpoint:
-        from shim.overlay.transport import CurvePair, Transport
+        from shim.overlay.sockets import CurvePair
+        from shim.overlay.transport import Transport
 
         client = CurvePair.make()
         transport = Transport(client, self.receive, self.links.broke)

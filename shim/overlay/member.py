@@ -13,7 +13,8 @@ from shim.overlay.head import HELLO, REFUSED, TABLE, WAITING, WELCOME, Progress,
 from shim.overlay.members import Member
 from shim.overlay.overlay import UNNUMBERED, Overlay
 from shim.overlay.reach import connect_any
-from shim.overlay.transport import CurvePair, LinkFailed, Transport
+from shim.overlay.sockets import CurvePair
+from shim.overlay.transport import LinkFailed, Transport
 from shim.overlay.wire import PROTOCOL
 
 

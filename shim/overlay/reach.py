@@ -15,7 +15,7 @@ PROBE_SECONDS = 0.5
 
 PATIENCE_SECONDS = 4.0
 """How long an agent that cannot be reached is tried again: as long as an outage that an open link
-survives (see transport.py)."""
+survives (see sockets.py)."""
 
 PAUSE_SECONDS = 0.2
 

@@ -3,7 +3,7 @@
 Every agent binds one DEALER, on which it only receives, and sends over one ROUTER, which it
 connects to each peer it has something for. A link is one such connection: one direction, ordered,
 never re-made. Re-connecting would hide that messages were lost, so a broken link is the peer's
-loss, and what is broken is found by the kernel (see `_watch`).
+loss, and what is broken is found by the kernel (see sockets.py).
 
 The sockets are the plain ones driven by their descriptors, not zmq.asyncio's: a message costs one
 callback instead of several futures.
@@ -16,50 +16,28 @@ import errno
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import zmq
-import zmq.utils.z85
 from zmq.utils.monitor import parse_monitor_message
 
 from shim.overlay.addresses import as_tcp
-from shim.overlay.wire import LARGEST
+from shim.overlay.sockets import (
+    CONNECT_MS,
+    HANDSHAKE_MS,
+    CurvePair,
+    answer_zap,
+    make_gate,
+    make_incoming,
+    make_outgoing,
+)
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_IDLE = 2
-KEEPALIVE_INTERVAL = 1
-KEEPALIVE_PROBES = 3
-UNACKNOWLEDGED_MS = 3500
-"""Seconds of silence before the kernel asks, between its questions, and the longest time that
-sent data or a question may stay unanswered. A silent peer is given up after 4 s: asked at 2 and
-3 s, and at 4 s the last answer is more than 3.5 s old (tcp_keepalive_timer in the kernel)."""
-
-HANDSHAKE_MS = 5000
-CONNECT_MS = 3000
-BACKLOG = 4096
 MESSAGES_PER_TURN = 64
 """Messages taken before other callbacks of the loop have their turn."""
 
-ZAP_ENDPOINT = "inproc://zeromq.zap.01"
-"""Where libzmq asks whether a client may connect (ZeroMQ RFC 27)."""
-
-ZAP_DOMAIN = b"shim"
-
 OnFrame = Callable[[bytes], None]
 OnBroken = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class CurvePair:
-    """A CURVE key pair, Z85."""
-
-    public: bytes
-    secret: bytes
-
-    @classmethod
-    def make(cls) -> CurvePair:
-        return cls(*zmq.curve_keypair())
 
 
 class LinkFailed(Exception):
@@ -94,9 +72,9 @@ class Transport:
         self._open: dict[str, int] = {}
         self._context = zmq.Context(io_threads=1)
         self._context.set(zmq.ContextOption.MAX_SOCKETS, 16)
-        self._gate = self._make_gate()
-        self._incoming = self._make_incoming()
-        self._outgoing = self._make_outgoing()
+        self._gate = make_gate(self._context)
+        self._incoming = make_incoming(self._context, self._server)
+        self._outgoing = make_outgoing(self._context, client)
         self._watch = self._outgoing.get_monitor_socket(
             zmq.Event.HANDSHAKE_SUCCEEDED
             | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
@@ -199,51 +177,6 @@ class Transport:
         self._gate.close(0)
         self._context.term()
 
-    def _make_gate(self) -> zmq.Socket[bytes]:
-        gate = self._context.socket(zmq.REP)
-        gate.linger = 0
-        gate.bind(ZAP_ENDPOINT)
-        return gate
-
-    def _make_incoming(self) -> zmq.Socket[bytes]:
-        incoming = self._socket(zmq.DEALER)
-        incoming.backlog = BACKLOG
-        incoming.curve_server = True
-        incoming.curve_secretkey = self._server.secret
-        incoming.zap_domain = ZAP_DOMAIN
-        # Without this libzmq lets everybody in when no gate is bound (RFC 27 makes it optional).
-        incoming.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        return incoming
-
-    def _make_outgoing(self) -> zmq.Socket[bytes]:
-        outgoing = self._socket(zmq.ROUTER)
-        outgoing.router_mandatory = True
-        outgoing.reconnect_ivl = -1
-        outgoing.connect_timeout = CONNECT_MS
-        outgoing.curve_publickey = self._client.public
-        outgoing.curve_secretkey = self._client.secret
-        return outgoing
-
-    def _socket(self, kind: int) -> zmq.Socket[bytes]:
-        """A TCP socket that finds a dead peer by itself.
-
-        The kernel asks, not ZMTP's heartbeat: `scontrol suspend` stops agents with SIGSTOP, the
-        kernel goes on answering for a stopped process, ZMTP would declare it dead. It also costs
-        an idle agent no CPU.
-        """
-        made = self._context.socket(kind)
-        made.linger = 0
-        made.sndhwm = 0
-        made.rcvhwm = 0
-        made.maxmsgsize = LARGEST
-        made.handshake_ivl = HANDSHAKE_MS
-        made.tcp_keepalive = 1
-        made.tcp_keepalive_idle = KEEPALIVE_IDLE
-        made.tcp_keepalive_intvl = KEEPALIVE_INTERVAL
-        made.tcp_keepalive_cnt = KEEPALIVE_PROBES
-        made.setsockopt(zmq.TCP_MAXRT, UNACKNOWLEDGED_MS)
-        return made
-
     def _read(self, source: zmq.Socket[bytes], callback: Callable[[], None]) -> None:
         descriptor = int(source.fileno())
         self._readers[descriptor] = source
@@ -309,19 +242,6 @@ class Transport:
         except zmq.ZMQError as error:
             if error.errno != errno.ENOENT:  # libzmq has dropped it meanwhile
                 raise
-
-
-def answer_zap(question: Sequence[bytes], allowed: bytes) -> list[bytes]:
-    """The answer to one ZAP question: 200 for the one client key, 400 for everything else."""
-    version, request = question[0], question[1]
-    mechanism, credentials = question[5], question[6:]
-    welcome = (
-        mechanism == b"CURVE"
-        and len(credentials) == 1
-        and zmq.utils.z85.encode(credentials[0]) == allowed
-    )
-    status = (b"200", b"OK") if welcome else (b"400", b"unknown key")
-    return [version, request, *status, b"", b""]
 
 
 def _routing_id(link: int) -> bytes:

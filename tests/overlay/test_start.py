@@ -17,7 +17,8 @@ import zmq
 from shim.errors import ShimError
 from shim.overlay import HeadEndpoint, Overlay, join
 from shim.overlay.head import check_descriptors
-from shim.overlay.transport import CurvePair, LinkFailed, Transport, answer_zap
+from shim.overlay.sockets import CurvePair, answer_zap
+from shim.overlay.transport import LinkFailed, Transport
 from tests.overlay.agents import LOOPBACK, ROOT, meshes, node_names, open_test_head, start_agent
 
 
@@ -120,6 +121,25 @@ class TestStart:
         for _ in range(10):
             asyncio.run(scenario())
         assert open_descriptors() == before
+
+
+def test_a_process_that_ends_without_closing_does_not_hang() -> None:
+    program = (
+        "import asyncio\n"
+        "from tests.overlay.agents import LOOPBACK, open_test_head\n"
+        "from shim.overlay import join\n"
+        "async def main():\n"
+        "    head = open_test_head(2)\n"
+        "    blob = await head.listen(LOOPBACK)\n"
+        "    mesh, _ = await asyncio.gather(\n"
+        "        join(blob, 1, head.names, addresses=LOOPBACK), head.wait_complete(9))\n"
+        "    for number in range(1000):\n"
+        "        mesh.post((0,), 'nobody-reads', bytes(10000))\n"
+        "    raise SystemExit(3)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False, timeout=10)
+    assert done.returncode == 3
 
 
 @pytest.mark.parametrize("nodes", [1, 100_000])
