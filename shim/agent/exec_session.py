@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 
 from cpusets import CpuSet, Topology
-from pmix_server import NodeRanks
+from pmix_server import NodeRanks, PmixError
 from shim.agent.context import Launcher
 from shim.agent.links import Links, attend
 from shim.agent.node import Node
@@ -59,10 +60,20 @@ class ExecSession(Session):
         allowed = _union(tuple(given.values())) if given else CpuSet.of(os.sched_getaffinity(0))
         placement = plan_placement(topology, allowed, ranks, given, self.options.threads)
         widen_own_affinity(allowed)
-        if self.context.launcher is Launcher.PMIX and self.wants_pmix():
-            others = [rank for rank in ranks if rank != links.job.rank]
-            await asyncio.gather(*(attend(rank, self.env) for rank in others))
+        if self.context.launcher is Launcher.PMIX and self.settings.pmix_mode != "launcher":
+            await self._satisfy_prrte(links, ranks)
         return layout, placement
+
+    async def _satisfy_prrte(self, links: Links, ranks: tuple[int, ...]) -> None:
+        """Let every rank have called PMIx_Init and PMIx_Finalize before its program can end.
+
+        PRRTE takes the end of a rank for a failure if the rank has not finalized, or never called
+        PMIx_Init although another did (its own message says so); the agent, in the name of one of
+        them, did. Nothing more is asked of PRRTE later: a rank that fails ends its job anyway.
+        """
+        others = [rank for rank in ranks if rank != links.job.rank]
+        await asyncio.gather(*(attend(rank, self.env) for rank in others))
+        await links.upstream.finalize()
 
     def _layout(self, links: Links) -> Layout:
         if self.options.no_pmix and self.context.local_ranks:
@@ -83,7 +94,9 @@ class ExecSession(Session):
         """Ask the launcher, which ends all nodes' ranks and knows the exit code; what it leaves
         here is ended by us."""
         if everywhere and self._upstream:
-            await self._upstream.abort(code, text)
+            # It may have been left already, or be gone: then the ranks here end all the same.
+            with contextlib.suppress(PmixError):
+                await self._upstream.abort(code, text)
         await asyncio.sleep(LAUNCHERS_TURN)
         await terminate_softly(self, grace=1.0)
 

@@ -84,9 +84,6 @@ async def open_links(
 async def attend(rank: int, env: Mapping[str, str]) -> None:
     """Call PMIx_Init and PMIx_Finalize towards the launcher in the name of another local rank.
 
-    PRRTE takes the end of a rank that never did so for a failure once any rank of the job did
-    (its own message says so), and the agent, which did, is one of them. Slurm has no such rule.
-
     Raises:
         ShimError: the launcher does not know the rank.
     """
