@@ -26,6 +26,15 @@ static void redirect(const struct guard_order *order)
     }
 }
 
+/* The user's standard error, for the day when the guard is gone. */
+static void give_voice(void)
+{
+    char number[16];
+    int voice = fcntl(STDERR_FILENO, F_DUPFD, STDERR_FILENO + 1);
+    snprintf(number, sizeof number, "%d", voice);
+    setenv("SHIM_VOICE_FD", number, 1);
+}
+
 static void restore_signals(void)
 {
     sigset_t none;
@@ -80,6 +89,22 @@ _Noreturn static void become_agent(const struct guard_order *order, int report)
     _exit(EXIT_SHIM);
 }
 
+pid_t agent_fork_abort(const struct guard_order *order)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        char code[16];
+        redirect(order);
+        restore_signals();
+        set_environment(order->context);
+        snprintf(code, sizeof code, "%d", EXIT_SHIM);
+        char *arguments[] = {code, NULL};
+        python_exec("shim.agent.last_word", arguments);
+        _exit(EXIT_SHIM);
+    }
+    return child;
+}
+
 pid_t agent_fork(const struct guard_order *order, bool share_streams, int *pipe_fd)
 {
     int ends[2];
@@ -92,6 +117,7 @@ pid_t agent_fork(const struct guard_order *order, bool share_streams, int *pipe_
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
             _exit(EXIT_SHIM);
+        give_voice();
         if (!share_streams)
             redirect(order);
         restore_signals();

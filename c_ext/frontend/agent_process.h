@@ -11,4 +11,7 @@
  * goes to agent.log, unless it is to share our standard streams. -1: errno says why. */
 pid_t agent_fork(const struct guard_order *order, bool share_streams, int *pipe_fd);
 
+/* Forks `python -m shim.agent.last_word`, which asks the launcher to end the job. */
+pid_t agent_fork_abort(const struct guard_order *order);
+
 #endif

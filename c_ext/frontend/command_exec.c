@@ -13,6 +13,8 @@
 #include "rank.h"
 #include "rendezvous.h"
 
+enum { ATTEMPTS = 5 };
+
 /* Without PMIx each of N tasks would take itself for the only rank: the commonest silent failure
  * of MPI in containers. */
 static void refuse_singletons(const struct context *context, const struct exec_request *request)
@@ -44,24 +46,15 @@ static void start_agent(struct rendezvous *meeting, const struct context *contex
     free(arguments);
 }
 
-void command_exec(char **argv)
+/* Finds or starts the agent and becomes the rank; returns where the agent was about to leave. */
+static void attend(const struct context *context, const struct exec_request *request)
 {
-    struct exec_request request;
-    struct context context;
     struct rendezvous meeting;
     int connection, listener;
-    options_parse(argv, &request);
-    if (request.help) {
-        char *help[] = {"exec", "--help", NULL};
-        python_exec("shim", help);
-        die(EXIT_SHIM, "Cannot start %s: %s. Set SHIM_PYTHON to a Python interpreter that has shim "
-                       "installed.", python_path(), strerror(errno));
-    }
-    context_read(&context);
-    refuse_singletons(&context, &request);
-    rendezvous_meet(&meeting, context.key, context.launcher == LAUNCHER_SLURM, &connection, &listener);
+    rendezvous_meet(&meeting, context->key, context->launcher == LAUNCHER_SLURM, &connection,
+                    &listener);
     if (listener >= 0) {
-        start_agent(&meeting, &context, listener, &request);
+        start_agent(&meeting, context, listener, request);
         connection = rendezvous_connect(&meeting);
         /* Not earlier: an agent that is dead already must be seen as one that hung up. */
         close(listener);
@@ -71,9 +64,30 @@ void command_exec(char **argv)
         die(EXIT_SHIM, "Cannot connect to the agent in %s: %s. Run the step again.", meeting.path,
             strerror(errno));
     struct rank_order order = {
-        .socket = connection, .rank = context.rank,
-        .options = request.options, .option_count = request.option_count,
-        .command = request.command, .timeout = request.timeout,
-        .meeting = &meeting, .label = context.label, .node = context.node};
+        .socket = connection, .rank = context->rank,
+        .options = request->options, .option_count = request->option_count,
+        .command = request->command, .timeout = request->timeout,
+        .meeting = &meeting, .label = context->label, .node = context->node};
     rank_run(&order);
+    close(connection);
+    rendezvous_leave(&meeting);
+}
+
+void command_exec(char **argv)
+{
+    struct exec_request request;
+    struct context context;
+    options_parse(argv, &request);
+    if (request.help) {
+        char *help[] = {"exec", "--help", NULL};
+        python_exec("shim", help);
+        die(EXIT_SHIM, "Cannot start %s: %s. Set SHIM_PYTHON to a Python interpreter that has shim "
+                       "installed.", python_path(), strerror(errno));
+    }
+    context_read(&context);
+    refuse_singletons(&context, &request);
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++)
+        attend(&context, &request);
+    die(EXIT_SHIM, "The agents of %s on node %s ended one after the other without serving rank %u. "
+                   "Run the step again.", context.label, context.node, context.rank);
 }

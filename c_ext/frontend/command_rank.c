@@ -28,4 +28,5 @@ void command_rank(char **argv)
         misused();
     order.command = argv + 1;
     rank_run(&order);
+    exit(EXIT_SHIM);
 }

@@ -28,8 +28,7 @@ static unsigned long variable(const char *name, unsigned long otherwise)
     return number(getenv(name), otherwise);
 }
 
-/* FNV-1a: only to keep apart names that look the same once they are made safe. */
-static uint64_t hash(const char *text)
+uint64_t context_hash(const char *text)
 {
     uint64_t value = 0xcbf29ce484222325ull;
     for (; *text; text++)
@@ -50,7 +49,7 @@ static void safe_name(char *out, size_t size, const char *text)
     }
     out[length] = '\0';
     if (changed || text[length])
-        snprintf(out + length, size - length, "-%016llx", (unsigned long long)hash(text));
+        snprintf(out + length, size - length, "-%016llx", (unsigned long long)context_hash(text));
 }
 
 static void read_node(struct context *context, bool slurm)
@@ -96,7 +95,7 @@ static void read_pmix(struct context *context, const char *nspace)
     context->launcher = LAUNCHER_PMIX;
     read_node(context, false);
     snprintf(context->key, sizeof context->key, "pmix-%016llx.%s",
-             (unsigned long long)hash(nspace), context->node);
+             (unsigned long long)context_hash(nspace), context->node);
     snprintf(context->label, sizeof context->label, "PMIx namespace %.100s", nspace);
     context->rank = (uint32_t)variable("PMIX_RANK", 0);
     context->identity = context->rank;

@@ -19,5 +19,7 @@ struct context {
 };
 
 void context_read(struct context *context);
+/* FNV-1a: only to keep apart texts that look the same once they are made safe as file names. */
+uint64_t context_hash(const char *text);
 
 #endif

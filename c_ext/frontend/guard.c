@@ -17,7 +17,7 @@
 #include "message.h"
 #include "wards.h"
 
-enum { GRACE_MS = 2000, KILL_MS = 2000, MAX_LINE = 4096 };
+enum { ABORT_MS = 3000, GRACE_MS = 2000, KILL_MS = 2000, MAX_LINE = 4096 };
 
 struct guard {
     const struct guard_order *order;
@@ -27,7 +27,7 @@ struct guard {
     char buffer[MAX_LINE];
     size_t buffered;
     struct wards ranks, keeper;
-    bool done;
+    bool done, upstream;
     int fatal;       /* exit code of a fatal line, else 0 */
     char sentence[MAX_LINE];
 };
@@ -48,6 +48,8 @@ static void obey(struct guard *guard, const char *line)
         snprintf(guard->sentence, sizeof guard->sentence, "%s", line + at);
     else if (!strncmp(line, "say ", 4))
         dprintf(STDERR_FILENO, "%s\n", line + 4);
+    else if (!strcmp(line, "upstream"))
+        guard->upstream = true;
     else if (!strcmp(line, "done"))
         guard->done = true;
 }
@@ -139,8 +141,26 @@ static void speak(const struct guard *guard, int status)
         context->label, context->node, cause, guard->ranks.count);
 }
 
+/* The ranks of other nodes would wait for ours: ask the launcher to end them all. It kills ours
+ * too, so what follows finds them gone. */
+static void end_elsewhere(const struct guard *guard)
+{
+    if (!guard->upstream || guard->fatal)
+        return;
+    pid_t child = agent_fork_abort(guard->order);
+    int pidfd = child < 0 ? -1 : (int)syscall(SYS_pidfd_open, child, 0u);
+    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
+    if (pidfd >= 0 && poll(&entry, 1, ABORT_MS) == 0)
+        kill(child, SIGKILL);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    if (pidfd >= 0)
+        close(pidfd);
+}
+
 static void end_everything(struct guard *guard)
 {
+    end_elsewhere(guard);
     wards_signal(&guard->ranks, SIGTERM);
     if (!wards_wait(&guard->ranks, GRACE_MS)) {
         wards_signal(&guard->ranks, SIGKILL);

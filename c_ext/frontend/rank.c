@@ -64,16 +64,24 @@ static void say_hello(const struct rank_order *order)
 }
 
 /* The agent ended before it answered. The guard knows why and says so; only where it is gone too
- * does one of the waiting ranks speak. */
-_Noreturn static void agent_gone(const struct rank_order *order)
+ * does one of the waiting ranks speak. Returns if the agent's end was a regular one. */
+static void agent_gone(const struct rank_order *order)
 {
     char words[512] = "";
     if (!order->meeting)
         die(EXIT_SHIM, "The agent ended before rank %u could start. Run the step again.",
             order->rank);
     for (int waited = 0; waited < GUARD_SPEAKS_MS; waited += LOOK_AGAIN_MS) {
-        if (rendezvous_is_over(order->meeting))
-            exit(EXIT_SHIM);
+        if (rendezvous_is_over(order->meeting)) {
+            if (rendezvous_was_spoken(order->meeting))
+                exit(EXIT_SHIM);
+            return;
+        }
+        int other = rendezvous_connect(order->meeting);
+        if (other >= 0) { /* another rank was quicker and has started one */
+            close(other);
+            return;
+        }
         poll(NULL, 0, LOOK_AGAIN_MS);
     }
     rendezvous_last_words(order->meeting, words, sizeof words);
@@ -120,13 +128,14 @@ static void show_progress(const struct wire_in *frame)
             say("%s", wire_field_text(&field));
 }
 
-static void await_answer(const struct rank_order *order, struct wire_in *frame)
+/* False: there will be none. */
+static bool await_answer(const struct rank_order *order, struct wire_in *frame)
 {
     int64_t deadline = order->timeout ? wire_now() + (int64_t)order->timeout * 1000 : 0;
     for (;;) {
         switch (wire_receive(order->socket, frame, deadline)) {
         case WIRE_OK: break;
-        case WIRE_CLOSED: agent_gone(order);
+        case WIRE_CLOSED: agent_gone(order); return false;
         case WIRE_TIMEOUT: too_slow(order);
         case WIRE_BROKEN:
             die(EXIT_SHIM, "The agent's answer could not be read: %s. Run the step again.",
@@ -135,7 +144,7 @@ static void await_answer(const struct rank_order *order, struct wire_in *frame)
         switch (frame->kind) {
         case KIND_PROGRESS: show_progress(frame); wire_free(frame); continue;
         case KIND_REFUSE: refused(frame);
-        default: return;
+        default: return true;
         }
     }
 }
@@ -152,14 +161,17 @@ static void report_bound(int socket)
     free(cpus);
 }
 
-_Noreturn static void exec_failed(int socket, const char *program)
+_Noreturn static void exec_failed(const struct rank_order *order, const char *program)
 {
-    int error = errno;
+    int error = errno, socket = order->socket;
     struct wire_out out;
     wire_begin(&out, KIND_EXEC_FAILED);
     wire_u32(&out, TAG_ERRNO, (uint32_t)error);
     wire_text(&out, TAG_TEXT, program);
     wire_send(socket, &out);
+    /* What one rank of the node says holds for all that run the same program. */
+    if (order->meeting && !rendezvous_may_say(order->meeting, program))
+        exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
     if (error == ENOENT && strchr(program, '/') && !access(program, F_OK))
         die(EXIT_NOT_FOUND, "The interpreter or loader of %s is not in the container. "
                             "Check its first line, or that it was built for this image.", program);
@@ -180,7 +192,8 @@ void rank_run(const struct rank_order *order)
     struct ticket ticket;
     fcntl(order->socket, F_SETFD, FD_CLOEXEC);
     say_hello(order);
-    await_answer(order, &frame);
+    if (!await_answer(order, &frame))
+        return;
     if (frame.kind != KIND_TICKET && frame.kind != KIND_FALLBACK)
         die(EXIT_SHIM, "The agent answered out of turn. Front-end and agent are of different "
                        "builds: install shim again.");
@@ -191,5 +204,5 @@ void rank_run(const struct rank_order *order)
     report_bound(order->socket);
     char **argv = ticket.argv ? ticket.argv : order->command;
     program_exec(argv, ticket.env, ticket_variable(&ticket, "PATH"));
-    exec_failed(order->socket, argv[0]);
+    exec_failed(order, argv[0]);
 }

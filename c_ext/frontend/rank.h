@@ -18,7 +18,8 @@ struct rank_order {
     const char *label, *node;
 };
 
-/* Never returns: this process becomes the program. */
-_Noreturn void rank_run(const struct rank_order *order);
+/* This process becomes the program. Returns only where the agent had ended its work, as if no rank
+ * were left to come, before it heard of this one: then another agent is to be started. */
+void rank_run(const struct rank_order *order);
 
 #endif

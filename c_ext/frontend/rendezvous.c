@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "context.h"
 #include "message.h"
 
 enum { ATTEMPTS = 100, BACKLOG = 4096 };
@@ -55,10 +56,13 @@ static const char *base_directory(bool slurm)
 static int open_private(int parent, const char *name, const char *shown)
 {
     struct stat info;
-    if (mkdirat(parent, name, 0700) && errno != EEXIST)
+    if (mkdirat(parent, name, 0700) && errno != EEXIST) {
+        if (errno == ENOENT)
+            return -1; /* the parent was removed meanwhile: try again */
         die(EXIT_SHIM, "Cannot make the directory %s: %s. "
                        "Free space there or set SHIM_RUNTIME_DIR to another directory.",
             shown, strerror(errno));
+    }
     int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0 && errno == ENOENT)
         return -1; /* removed meanwhile: try again */
@@ -151,13 +155,36 @@ int rendezvous_connect(const struct rendezvous *meeting)
     return connect_in(meeting->dir);
 }
 
+static void empty_directory(int dir)
+{
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    if (!list)
+        return;
+    for (struct dirent *entry; (entry = readdir(list));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || !strcmp(entry->d_name, LOCK))
+            continue;
+        if (!unlinkat(dir, entry->d_name, 0) || errno != EISDIR)
+            continue;
+        int inner = openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (inner >= 0) {
+            empty_directory(inner);
+            unlinkat(inner, LOCK, 0);
+            close(inner);
+            unlinkat(dir, entry->d_name, AT_REMOVEDIR);
+        }
+    }
+    closedir(list);
+}
+
 static int listen_in(const struct rendezvous *meeting)
 {
     struct sockaddr_un address;
     socklen_t length = address_of(meeting->dir, &address);
-    unlinkat(meeting->dir, SOCKET, 0);
-    unlinkat(meeting->dir, SAID, 0);
-    unlinkat(meeting->dir, LOG, 0);
+    /* What a dead agent left must not speak for the new one. */
+    empty_directory(meeting->dir);
+    if (ftruncate(meeting->lock, 0))
+        say_verbose("Cannot clear %s/%s: %s.", meeting->path, LOCK, strerror(errno));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) || listen(fd, BACKLOG))
         die(EXIT_SHIM, "Cannot make the agent's socket in %s: %s. Free space there or set "
@@ -176,6 +203,7 @@ void rendezvous_meet(struct rendezvous *meeting, const char *key, bool slurm,
             continue;
         meeting->lock = take_lock(meeting->dir, LOCK_EX);
         if (meeting->lock >= 0) {
+            meeting->mark = fcntl(meeting->lock, F_DUPFD_CLOEXEC, 0);
             *connection = rendezvous_connect(meeting);
             if (*connection >= 0)
                 rendezvous_unlock(meeting);
@@ -202,13 +230,39 @@ void rendezvous_unlock(struct rendezvous *meeting)
     meeting->lock = -1;
 }
 
-bool rendezvous_may_speak(const struct rendezvous *meeting)
+bool rendezvous_may_say(const struct rendezvous *meeting, const char *what)
 {
-    int fd = openat(meeting->dir, SAID, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char name[40];
+    snprintf(name, sizeof name, "%s-%016llx", SAID, (unsigned long long)context_hash(what));
+    int fd = openat(meeting->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0)
         close(fd);
     /* A full disk must not silence us; EEXIST and a removed directory do. */
     return fd >= 0 || (errno != EEXIST && errno != ENOENT);
+}
+
+bool rendezvous_may_speak(const struct rendezvous *meeting)
+{
+    bool may = rendezvous_may_say(meeting, "");
+    int lock = openat(meeting->dir, LOCK, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (lock >= 0 && ftruncate(lock, 1)) /* needs no block of a full disk */
+        say_verbose("Cannot mark %s: %s.", meeting->path, strerror(errno));
+    if (lock >= 0)
+        close(lock);
+    return may;
+}
+
+bool rendezvous_was_spoken(const struct rendezvous *meeting)
+{
+    struct stat info;
+    return !fstat(meeting->mark, &info) && info.st_size > 0;
+}
+
+void rendezvous_leave(struct rendezvous *meeting)
+{
+    close(meeting->mark);
+    close(meeting->dir);
+    close(meeting->user_dir);
 }
 
 bool rendezvous_is_over(const struct rendezvous *meeting)
@@ -237,34 +291,41 @@ void rendezvous_last_words(const struct rendezvous *meeting, char *line, int siz
     snprintf(line, (size_t)size, "%s", last ? last + 1 : text);
 }
 
-static void empty_directory(int dir)
+/* The agent lets its ranks' shared memory be in a directory of the step's own name
+ * (shim/agent/shared_memory.py): ranks that were killed leave theirs behind. */
+static void remove_shared_memory(const char *key)
 {
-    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = copy < 0 ? NULL : fdopendir(copy);
-    if (!list)
-        return;
-    for (struct dirent *entry; (entry = readdir(list));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || !strcmp(entry->d_name, LOCK))
-            continue;
-        if (!unlinkat(dir, entry->d_name, 0) || errno != EISDIR)
-            continue;
-        int inner = openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (inner >= 0) {
-            empty_directory(inner);
-            unlinkat(inner, LOCK, 0);
-            close(inner);
-            unlinkat(dir, entry->d_name, AT_REMOVEDIR);
-        }
+    char name[PATH_MAX];
+    struct stat info;
+    int parent = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    snprintf(name, sizeof name, "shim-%ld.%s", (long)geteuid(), key);
+    int dir = parent < 0 ? -1 : openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir >= 0 && !fstat(dir, &info) && info.st_uid == geteuid()) {
+        empty_directory(dir);
+        unlinkat(parent, name, AT_REMOVEDIR);
     }
-    closedir(list);
+    if (dir >= 0)
+        close(dir);
+    if (parent >= 0)
+        close(parent);
 }
 
 /* With the lock held: nobody can be between looking for an agent and becoming one. */
 static void remove_locked(int user_dir, int dir, const char *key)
 {
+    remove_shared_memory(key);
     empty_directory(dir);
     unlinkat(dir, LOCK, 0);
     unlinkat(user_dir, key, AT_REMOVEDIR);
+}
+
+/* The directory of the user's steps goes with the last of them. */
+static void remove_user_directory(const struct rendezvous *meeting)
+{
+    char path[PATH_MAX];
+    size_t length = strlen(meeting->path) - strlen(meeting->key) - 1;
+    snprintf(path, sizeof path, "%.*s", (int)length, meeting->path);
+    rmdir(path); /* not empty: another step is there */
 }
 
 void rendezvous_remove(struct rendezvous *meeting)
@@ -279,6 +340,7 @@ void rendezvous_remove(struct rendezvous *meeting)
     else
         remove_locked(meeting->user_dir, meeting->dir, meeting->key);
     rendezvous_unlock(meeting);
+    remove_user_directory(meeting);
 }
 
 static void sweep_one(int user_dir, const char *key)

@@ -1,6 +1,6 @@
 /* Where the processes of one step meet on one node, and who of them starts the agent.
  *
- *   BASE/shim-UID/KEY/   lock  agent.sock  agent.log  said
+ *   BASE/shim-UID/KEY/   lock  agent.sock  agent.log  said-HASH
  *
  * The holder of the lock looks for a listening agent and, where there is none, becomes the one
  * that starts it; the lock goes with its holder, whatever kills it. */
@@ -16,6 +16,8 @@ struct rendezvous {
     int user_dir;        /* BASE/shim-UID */
     int dir;             /* the step's directory */
     int lock;            /* held after an election that was won, else -1 */
+    int mark;            /* the lock's file, also after it was removed: not empty once the agent's
+                            death was told */
 };
 
 /* Either an agent listens, and *connection* is open to it (listener is -1), or this process has
@@ -28,6 +30,11 @@ void rendezvous_unlock(struct rendezvous *meeting);
 
 /* True once per directory: the sentence about the agent's death is said by one process. */
 bool rendezvous_may_speak(const struct rendezvous *meeting);
+/* The same for any other sentence: each *what* once. */
+bool rendezvous_may_say(const struct rendezvous *meeting, const char *what);
+bool rendezvous_was_spoken(const struct rendezvous *meeting);
+/* Lets go of a meeting that came too late, before the next rendezvous_meet. */
+void rendezvous_leave(struct rendezvous *meeting);
 /* True when the directory was removed, that is, when the guard has finished. */
 bool rendezvous_is_over(const struct rendezvous *meeting);
 /* The last line of the agent's log, or "". */
