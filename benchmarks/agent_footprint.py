@@ -105,7 +105,7 @@ def main() -> int:
     """Run the benchmark."""
     args = harness.parser(__doc__ or "", rounds=3, quick_rounds=1).parse_args()
     with (
-        harness.bench_cluster(args) as cluster,
+        harness.bench_cluster(args, cpus=None) as cluster,
         harness.Allocation(cluster, nodes=2) as allocation,
     ):
         taken = []

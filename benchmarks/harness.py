@@ -14,9 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pairs import Absolute, Finding
+from benchmarks.pairs import Absolute, Finding, Measurement
 from shim.errors import ShimError
 from testbed import Cluster
+
+INVENTED_CPUS = 64
+"""CPUs per node where many ranks are started: Slurm must believe that they fit."""
 
 IMAGES = ("openmpi-4.1", "openmpi-5.0")
 QUIET = {"APPTAINER_MESSAGELEVEL": "1"}
@@ -65,7 +68,9 @@ def parser(description: str, rounds: int, quick_rounds: int) -> argparse.Argumen
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--cluster", default="shim-bench", metavar="NAME", help="cluster to use")
+    options.add_argument(
+        "--cluster", metavar="NAME", help="cluster to use (default: one of its own)"
+    )
     options.add_argument(
         "--keep", action="store_true", help="leave the cluster up if this run brought it up"
     )
@@ -90,17 +95,27 @@ def rounds_of(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def bench_cluster(args: argparse.Namespace) -> Iterator[Cluster]:
-    """The named cluster with the images in it; brought up with 64 invented CPUs a node if down."""
+def bench_cluster(args: argparse.Namespace, cpus: int | None) -> Iterator[Cluster]:
+    """The cluster to measure on, with the images in it; brought up first if it is down.
+
+    *cpus* are the CPUs of a node: a number to invent so many, which leaves ranks unbound unless
+    shim binds them, or None for this machine's true ones, to which Slurm binds.
+    """
+    name = args.cluster or f"shim-bench-{'true' if cpus is None else cpus}"
     try:
-        cluster, ours = Cluster.attach(args.cluster), False
+        cluster, ours = Cluster.attach(name), False
     except ShimError:
-        note(f"bringing up the cluster {args.cluster}")
-        cluster, ours = Cluster.up(args.cluster, nodes=2, cpus=64), True
+        note(f"bringing up the cluster {name}")
+        cluster, ours = Cluster.up(name, nodes=2, cpus=cpus or "auto"), True
     try:
+        if cluster.spec.cpus != cpus:
+            raise ShimError(
+                f"The cluster {name!r} has not the CPUs that this benchmark is about.",
+                f"Bring up another with --cpus {cpus or 'auto'}, or leave --cluster out.",
+            )
         command = [sys.executable, "-m", "shim", "image", "build", *IMAGES]
         subprocess.run(
-            [*command, "--cluster", args.cluster],
+            [*command, "--cluster", name],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=Path(__file__).parents[1],
@@ -163,6 +178,35 @@ def timed(
     )
     wall_s, code, stdout, stderr = json.loads(result.stdout)
     return Step(tuple(argv), wall_s, code, stdout, stderr)
+
+
+class Attempts:
+    """Tries a measurement again when its step failed, and remembers each failure.
+
+    A launcher or an MPI that fails now and then must neither end a long run nor go unmentioned.
+    """
+
+    MOST = 3
+
+    def __init__(self) -> None:
+        self._failures: dict[str, list[str]] = {}
+
+    def until_it_works(self, label: str, measure: Callable[[], Measurement]) -> Measurement:
+        """Measure, at most three times; the last failure is the caller's."""
+        for _ in range(self.MOST - 1):
+            try:
+                return measure()
+            except ShimError as error:
+                self._failures.setdefault(label, []).append(error.message)
+        return measure()
+
+    @property
+    def remarks(self) -> list[str]:
+        """A sentence per label that failed."""
+        return [
+            f"{label}: failed {len(messages)} time(s) and was repeated; last: {messages[-1]}"
+            for label, messages in self._failures.items()
+        ]
 
 
 def note(text: str) -> None:

@@ -145,7 +145,7 @@ def main() -> int:
     findings: list[Finding] = []
     raw = {}
     with (
-        harness.bench_cluster(args) as cluster,
+        harness.bench_cluster(args, cpus=harness.INVENTED_CPUS) as cluster,
         harness.Allocation(cluster, nodes=2) as allocation,
         NodeMeter(cluster, NODE) as meter,
     ):

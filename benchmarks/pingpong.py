@@ -4,11 +4,13 @@ Two ranks on one node and on two, with Open MPI 4.1.4 and 5.0.7. Sides, alternat
 the same binary without a container (benchmarks/natively.py says how). Then, once each and with
 a time limit, the plain `srun apptainer exec`, whose outcome is stated as found.
 
-Both sides use the same transports (shared memory with CMA, and TCP): pml ob1.
+Slurm binds the ranks on all sides, and all use the same transports: pml ob1 over shared memory
+with CMA, and TCP.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,8 +47,14 @@ class Case:
 
     @property
     def options(self) -> list[str]:
-        """srun's options for it."""
-        return [f"--nodes={self.nodes}", "--ntasks=2"]
+        """srun's options for it.
+
+        On one node each rank gets a CPU of its own. The two nodes are one machine, and both
+        ranks on its first CPU would be no ping-pong: there each may use all of them.
+        """
+        each = 1 if self.nodes == 1 else os.cpu_count()
+        options = [f"--nodes={self.nodes}", "--ntasks=2", f"--cpus-per-task={each}"]
+        return [*options, "--cpu-bind=cores"]
 
 
 Times = dict[int, float]
@@ -120,7 +128,7 @@ def main() -> int:
     remarks: list[str] = []
     raw: dict[str, Any] = {}
     with (
-        harness.bench_cluster(args) as cluster,
+        harness.bench_cluster(args, cpus=None) as cluster,
         harness.Allocation(cluster, nodes=2) as allocation,
     ):
         roots = {name: unpack(cluster, name) for name in harness.IMAGES}

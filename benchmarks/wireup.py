@@ -51,7 +51,12 @@ def wireup_of(step: harness.Step, ranks: int) -> Wireup:
 
 
 def measure(
-    name: str, root: str, allocation: harness.Allocation, per_node: int, rounds: int
+    name: str,
+    root: str,
+    allocation: harness.Allocation,
+    per_node: int,
+    rounds: int,
+    attempts: harness.Attempts,
 ) -> dict[str, list[Wireup]]:
     """Both sides at one number of ranks, alternated."""
     ranks = NODES * per_node
@@ -66,8 +71,12 @@ def measure(
         step = allocation.srun(options, native.argv, {**YIELD, **native.env})
         return wireup_of(step, ranks)
 
-    sides: dict[str, Callable[[], Wireup]] = {"shim exec": shim, "native": natively}
-    return alternate(sides, rounds, harness.watch(f"{NODES} x {per_node} ranks", rounds))
+    label = f"{NODES} x {per_node} ranks"
+    sides: dict[str, Callable[[], Wireup]] = {
+        "shim exec": lambda: attempts.until_it_works(f"shim exec, {label}", shim),
+        "native": lambda: attempts.until_it_works(f"native, {label}", natively),
+    }
+    return alternate(sides, rounds, harness.watch(label, rounds))
 
 
 def findings_of(per_node: int, taken: dict[str, list[Wireup]]) -> list[Finding]:
@@ -109,19 +118,20 @@ def main() -> int:
     rounds = harness.rounds_of(args)
     findings: list[Finding] = []
     raw = {}
+    attempts = harness.Attempts()
     with (
-        harness.bench_cluster(args) as cluster,
+        harness.bench_cluster(args, cpus=harness.INVENTED_CPUS) as cluster,
         harness.Allocation(cluster, nodes=NODES) as allocation,
     ):
         root = unpack(cluster, args.image)
         cases = args.ranks_per_node or (QUICK_RANKS_PER_NODE if args.quick else RANKS_PER_NODE)
         for per_node in cases:
-            taken = measure(args.image, root, allocation, per_node, rounds)
+            taken = measure(args.image, root, allocation, per_node, rounds, attempts)
             findings += findings_of(per_node, taken)
             raw[str(per_node)] = {
                 side: [asdict(one) for one in all_] for side, all_ in taken.items()
             }
-    return harness.report(f"wireup ({args.image})", args, findings, EXCLUDED, raw=raw)
+    return harness.report(f"wireup ({args.image})", args, findings, EXCLUDED, attempts.remarks, raw)
 
 
 if __name__ == "__main__":

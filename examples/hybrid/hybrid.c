@@ -3,7 +3,7 @@
  *
  * Every rank writes one line of JSON: who it is to MPI, which process and which namespaces it
  * is, and for each of its OpenMP threads the affinity mask that the kernel holds and the PU on
- * which the thread was seen.  Rank 0 gathers the lines and prints them in rank order, so that
+ * which the thread was seen; "affinity" is what its threads may use together.  Rank 0 gathers the lines and prints them in rank order, so that
  * no launcher can interleave them.
  *
  * The program checks itself: an all-reduce over the ranks, a ring exchange of messages that are
@@ -30,9 +30,10 @@
 
 enum {
     MAX_PUS = 4096,                 /* size of the affinity masks; the kernel's NR_CPUS limit is 8192 */
-    RING_INTS = 1 << 18,            /* 1 MiB: beyond the eager limit of every transport */
-    CPULIST_MAX = 1024
+    RING_INTS = 1 << 18             /* 1 MiB: beyond the eager limit of every transport */
 };
+
+#define MASK_BYTES CPU_ALLOC_SIZE(MAX_PUS)
 
 /* A growing string. Running out of memory ends the program: it has nothing to report then. */
 typedef struct {
@@ -42,9 +43,8 @@ typedef struct {
 } text_t;
 
 typedef struct {
-    char affinity[CPULIST_MAX];     /* in the kernel's list form, "0-3,8" */
+    cpu_set_t *mask;                /* affinity, MASK_BYTES long; NULL if it could not be read */
     int cpu;                        /* where the thread was seen running */
-    int ok;                         /* the affinity could be read */
 } thread_place_t;
 
 __attribute__((format(printf, 2, 3)))
@@ -87,42 +87,39 @@ static void append_json_string(text_t *text, const char *value)
     append(text, "\"");
 }
 
-/* Write the mask in list form into OUT, cut off (never overrun) when it does not fit. */
-static void format_cpulist(const cpu_set_t *mask, size_t bytes, char *out, size_t room)
+/* Append the mask in the kernel's list form, as a JSON string; null for no mask. */
+static void append_cpulist(text_t *text, const cpu_set_t *mask)
 {
-    size_t used = 0;
-    out[0] = '\0';
+    const char *comma = "";
+    if (mask == NULL) {
+        append(text, "null");
+        return;
+    }
+    append(text, "\"");
     for (int first = 0; first < MAX_PUS; first++) {
-        if (!CPU_ISSET_S((size_t)first, bytes, mask))
+        if (!CPU_ISSET_S((size_t)first, MASK_BYTES, mask))
             continue;
         int last = first;
-        while (last + 1 < MAX_PUS && CPU_ISSET_S((size_t)last + 1, bytes, mask))
+        while (last + 1 < MAX_PUS && CPU_ISSET_S((size_t)last + 1, MASK_BYTES, mask))
             last++;
-        int wrote = (first == last)
-            ? snprintf(out + used, room - used, "%s%d", used ? "," : "", first)
-            : snprintf(out + used, room - used, "%s%d-%d", used ? "," : "", first, last);
-        if (wrote < 0 || (size_t)wrote >= room - used) {
-            out[used] = '\0';
-            return;
-        }
-        used += (size_t)wrote;
+        append(text, first == last ? "%s%d" : "%s%d-%d", comma, first, last);
+        comma = ",";
         first = last;
     }
+    append(text, "\"");
 }
 
 /* Affinity of the calling thread as the kernel has it now. */
 static thread_place_t read_place(void)
 {
-    thread_place_t place = { .cpu = sched_getcpu() };
-    size_t bytes = CPU_ALLOC_SIZE(MAX_PUS);
-    cpu_set_t *mask = CPU_ALLOC(MAX_PUS);
-    if (mask == NULL)
+    thread_place_t place = { .mask = CPU_ALLOC(MAX_PUS), .cpu = sched_getcpu() };
+    if (place.mask == NULL)
         abort();
-    CPU_ZERO_S(bytes, mask);
-    place.ok = sched_getaffinity(0, bytes, mask) == 0;
-    if (place.ok)
-        format_cpulist(mask, bytes, place.affinity, sizeof place.affinity);
-    CPU_FREE(mask);
+    CPU_ZERO_S(MASK_BYTES, place.mask);
+    if (sched_getaffinity(0, MASK_BYTES, place.mask) != 0) {
+        CPU_FREE(place.mask);
+        place.mask = NULL;
+    }
     return place;
 }
 
@@ -223,8 +220,11 @@ static text_t describe(int rank, int size, int right)
     MPI_Comm_rank(local, &local_rank);
     MPI_Comm_size(local, &local_size);
     MPI_Comm_free(&local);
-    thread_place_t rank_place = read_place();
     thread_place_t *places = read_thread_places(&threads, &team_ok);
+    thread_place_t together = read_place();
+    for (int i = 0; i < threads && together.mask != NULL; i++)
+        if (places[i].mask != NULL)
+            CPU_OR_S(MASK_BYTES, together.mask, together.mask, places[i].mask);
     char *cpuset = pmix_cpuset();
     const char *container = getenv("APPTAINER_CONTAINER");
     if (container == NULL)
@@ -241,16 +241,18 @@ static text_t describe(int rank, int size, int right)
     append_json_string(&line, library);
     append(&line, ", \"local_rank\": %d, \"local_size\": %d", local_rank, local_size);
     append(&line, ", \"affinity\": ");
-    append_json_string(&line, rank_place.ok ? rank_place.affinity : NULL);
+    append_cpulist(&line, together.mask);
     append(&line, ", \"pmix_cpuset\": ");
     append_json_string(&line, cpuset);
     append(&line, ", \"omp_num_threads\": %d, \"threads\": [", threads);
     for (int i = 0; i < threads; i++) {
         append(&line, "%s{\"thread\": %d, \"affinity\": ", i ? ", " : "", i);
-        append_json_string(&line, places[i].ok ? places[i].affinity : NULL);
+        append_cpulist(&line, places[i].mask);
         append(&line, ", \"cpu\": %d}", places[i].cpu);
+        CPU_FREE(places[i].mask);
     }
     append(&line, "], \"ok\": %s}\n", right && team_ok ? "true" : "false");
+    CPU_FREE(together.mask);
     free(places);
     free(cpuset);
     return line;
