@@ -39,7 +39,11 @@ def pmix_include() -> str:
         if found.returncode == 0 and Path(found.stdout.strip(), "pmix.h").exists():
             return found.stdout.strip()
     triplet = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
-    for base in (os.environ.get("PMIX_INCLUDE"), f"/usr/lib/{triplet}/pmix2/include", "/usr/include"):
+    for base in (
+        os.environ.get("PMIX_INCLUDE"),
+        f"/usr/lib/{triplet}/pmix2/include",
+        "/usr/include",
+    ):
         if base and Path(base, "pmix.h").exists():
             return base
     raise SystemExit(
@@ -75,7 +79,8 @@ class BuildScripts(build_scripts):
         sources = sorted(str(path) for path in (ROOT / "c_ext" / "frontend").glob("*.c"))
         define = f'-DSHIM_PYTHON_DEFAULT="{interpreter}"'
         subprocess.run(
-            [compiler, *WARNINGS, define, f"-I{out}", "-static", "-o", str(out / "shim"), *sources], check=True
+            [compiler, *WARNINGS, define, f"-I{out}", "-static", "-o", str(out / "shim"), *sources],
+            check=True,
         )
         header.unlink()
 

@@ -94,7 +94,9 @@ def test_the_build_needs_no_dependency(path: str) -> None:
 
 def test_imports_have_no_cycle() -> None:
     """Over all rooms: a module-level import graph without a cycle."""
-    graph = {name: set() for room in MAY_IMPORT for name in map(dotted, modules(room))}
+    graph: dict[str, set[str]] = {
+        name: set() for room in MAY_IMPORT for name in map(dotted, modules(room))
+    }
     for room in MAY_IMPORT:
         for path in modules(room):
             graph[dotted(path)] = {

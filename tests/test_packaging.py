@@ -92,7 +92,7 @@ def test_shim_exec_starts_without_python(installed: Path) -> None:
 
 @pytest.mark.parametrize("words", ["--version", "--help", "exec --help", "run --help"])
 def test_the_other_words_reach_python(installed: Path, words: str) -> None:
-    command = [installed / "shim", *words.split()]
+    command = [str(installed / "shim"), *words.split()]
     done = subprocess.run(command, capture_output=True, text=True, env={})
     assert (done.returncode, done.stderr) == (0, "")
     assert "shim" in done.stdout

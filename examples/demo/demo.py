@@ -65,9 +65,7 @@ def demonstrate(name: str, *, keep: bool) -> None:
 
 def prepare_image(cluster: Cluster) -> None:
     recipe = load_recipe("openmpi-5.0", source_directory())
-    ensure_image(
-        recipe, ImageCache(cache_directory()), cluster, debian_mirror, steps_for_stderr()
-    )
+    ensure_image(recipe, ImageCache(cache_directory()), cluster, debian_mirror, steps_for_stderr())
 
 
 def run_job(cluster: Cluster, command: str) -> tuple[list[Any], dict[int, Any]]:
