@@ -11,7 +11,7 @@ from cpusets.cpuset import CpuSet
 from cpusets.errors import PlanError
 from cpusets.plan import NodePlan, RankPlacement, plan_node, usable_cpus
 from cpusets.rankfile import RankLine, cpus_of
-from cpusets.request import NodeRequest
+from cpusets.request import NodeRequest, check
 from cpusets.shares import apportion, cores_of
 from cpusets.topology import Topology
 
@@ -59,6 +59,7 @@ def plan_job(
     """
     if ranks < 1 or not nodes:
         raise PlanError(f"{ranks} ranks on {len(nodes)} nodes is no job.", "Ask for at least 1.")
+    check(request)
     counts = _counts(nodes, ranks, request, ranks_per_node)
     numbers = _numbers(counts, by_node=_deals_by_node(request))
     known: dict[tuple[int, CpuSet, int], NodePlan] = {}

@@ -35,18 +35,26 @@ def sites(topology: Topology, usable: CpuSet, request: NodeRequest) -> tuple[Sit
         found = _packed(topology, usable, request)
     else:
         found = _dealt(topology, usable, request, request.map_by)
-    bound = (Site(s.group, bind(topology, usable, s.cpus, request.bind_to)) for s in found)
+    bound = (Site(s.group, bind(topology, usable, s.cpus, request)) for s in found)
     return tuple(_ordered(tuple(bound), request.order))
 
 
-def bind(topology: Topology, usable: CpuSet, cpus: CpuSet, target: str | None) -> CpuSet:
-    """The mask of a rank that was given `cpus`: widened to the objects it is bound to."""
+def bind(topology: Topology, usable: CpuSet, cpus: CpuSet, request: NodeRequest) -> CpuSet:
+    """The mask of a rank that was given `cpus`, by what the request binds to.
+
+    An exact number of cores is widened to all objects that it touches; a share is cut or widened
+    to the one object that it has most of.
+    """
+    target = request.bind_to
     if target is None or target in ("core", "hwthread"):
         return cpus
     if target == "none":
         return usable
     _require(topology, target, "bind ranks to")
-    return union(part for part in topology.parts(target, usable) if part & cpus)
+    touched = [part for part in topology.parts(target, usable) if part & cpus]
+    if per_rank(request) is not None:
+        return union(touched)
+    return max(touched, key=lambda part: len(part & cpus))
 
 
 def units_of(topology: Topology, cpus: CpuSet, request: NodeRequest) -> tuple[CpuSet, ...]:

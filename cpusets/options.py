@@ -97,5 +97,5 @@ def parse_gpus(text: str) -> Fraction:
         return Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
         raise PlanError(
-            f"{text!r} is no number of GPUs.", "Write a whole number, or 1/2, 1/3 …"
+            f"{text!r} is no number of GPUs.", "Write a whole number, or 1/2, 1/3 and so on."
         ) from error

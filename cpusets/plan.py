@@ -106,7 +106,7 @@ def _masks(
     if request.map_by is None and request.gpus_per_rank:
         dealt = deal_gpus(topology, request)
         found = sites_by_gpu(topology, usable, request, dealt)
-        bound = tuple(bind(topology, usable, site.cpus, request.bind_to) for site in found)
+        bound = tuple(bind(topology, usable, site.cpus, request) for site in found)
         return bound, dealt, "share"
     masks = tuple(site.cpus for site in sites(topology, usable, request))
     source = "share" if request.map_by is None and request.bind_to is None else "map"

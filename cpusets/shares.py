@@ -32,7 +32,16 @@ def split(topology: Topology, cpus: CpuSet, count: int) -> tuple[CpuSet, ...]:
     """
     if not 1 <= count <= len(cpus):
         raise ValueError(f"cannot divide {len(cpus)} CPUs into {count} shares")
-    return tuple(_split(topology, cpus, count, _MEMORY_LEVELS + _CACHE_LEVELS))
+    levels = [
+        *_outermost_first(topology, cpus, _MEMORY_LEVELS),
+        *_outermost_first(topology, cpus, _CACHE_LEVELS),
+    ]
+    return tuple(_split(topology, cpus, count, levels))
+
+
+def _outermost_first(topology: Topology, cpus: CpuSet, levels: Sequence[str]) -> list[str]:
+    """Machines nest differently: packages in a NUMA node, dies in an L3 or L3s in a die."""
+    return sorted(levels, key=lambda level: len(topology.parts(level, cpus)))
 
 
 def domains(topology: Topology, cpus: CpuSet, levels: Sequence[str]) -> tuple[CpuSet, ...]:
@@ -58,7 +67,7 @@ def pus_of(topology: Topology, cpus: CpuSet) -> tuple[CpuSet, ...]:
     return topology.parts("pu", cpus)
 
 
-def _split(topology: Topology, cpus: CpuSet, count: int, levels: tuple[str, ...]) -> list[CpuSet]:
+def _split(topology: Topology, cpus: CpuSet, count: int, levels: Sequence[str]) -> list[CpuSet]:
     if count == 1:
         return [cpus]
     for position, level in enumerate(levels):

@@ -102,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _nodes(args: argparse.Namespace) -> list[Node]:
+    if args.nodes < 1:
+        raise ShimError(f"A job on {args.nodes} nodes is none.", "Ask for at least one.")
     kinds = [_topology(text) for text in args.topology or [None]]
     nodes = []
     for kind, topology in enumerate(kinds):

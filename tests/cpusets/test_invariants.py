@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cpusets import CpuSet, NodePlan, NodeRequest, PlanError, Topology, plan_node
 from cpusets.axes import OBJECTS, MapBy, RankBy
+from cpusets.mapping import per_rank
 from cpusets.plan import usable_cpus
 from cpusets.shares import apportion, cores_of, memory_domains, spread
 from tests.cpusets.strategies import (
@@ -190,7 +191,7 @@ def test_i12_ppr_keeps_its_limit_and_fills_in_order(
 
 @many
 @given(nodes(), requests(), st.sampled_from([k for k in OBJECTS if k != "hwthread"]))
-def test_i13_bound_to_an_object_a_rank_has_all_of_it(
+def test_i13_bound_to_an_object_a_rank_has_all_of_one(
     node: Machine, request: NodeRequest, target: str
 ) -> None:
     topology, allowed = node
@@ -199,9 +200,11 @@ def test_i13_bound_to_an_object_a_rank_has_all_of_it(
     if plan is None or plan.source == "oversubscribed":
         return
     usable = usable_cpus(topology, allowed, request)
+    exact = target == "core" or per_rank(request) is not None
     for p in plan.placements:
-        for obj in topology.parts(target, usable):
-            assert obj <= p.cpus or obj.isdisjoint(p.cpus)
+        touched = [obj for obj in topology.parts(target, usable) if obj & p.cpus]
+        assert all(obj <= p.cpus for obj in touched)
+        assert exact or len(touched) == 1
 
 
 @many
@@ -216,12 +219,12 @@ def test_i14_the_order_of_ranks_changes_no_place(
 
 @many
 @given(st.lists(st.integers(0, 50), min_size=1).filter(any), st.integers(0, 100))
-def test_apportioning_is_proportional(weights: list[int], count: int) -> None:
-
-    parts = apportion(weights, count)
-    assert sum(parts) == count
-    for part, weight in zip(parts, weights, strict=True):
-        assert abs(part - count * weight / sum(weights)) < 1
+def test_apportioning_and_spreading_are_proportional(weights: list[int], count: int) -> None:
+    for parts in (apportion(weights, count), spread(weights, count)):
+        assert sum(parts) == count
+        for part, weight in zip(parts, weights, strict=True):
+            assert abs(part - count * weight / sum(weights)) < 1
+            assert part <= weight or count > sum(weights)
 
 
 def test_the_invariants_hold_on_real_machines(capsys: pytest.CaptureFixture[str]) -> None:
