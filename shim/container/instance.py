@@ -18,6 +18,7 @@ from shim.container.environment import INTERNAL, without
 from shim.container.order import StartOrder
 from shim.container.placement import Additions
 from shim.container.runtime import Runtime
+from shim.container.troubles import describe
 from shim.errors import ShimError
 from shim.process_watch import ProcessWatch
 from shim.ticket import Fallback, Hello
@@ -97,13 +98,21 @@ class Instance:
             await asyncio.to_thread(instance.stop)
 
     def _start(self) -> None:
+        from spython.utils import run_command
+
         options = self._order.options
         words = [word for word in options.runtime_arguments if _name(word) not in _OF_EXEC]
         env = {name: value for name, value in self._order.env.items() if name not in INTERNAL}
-        env["PATH"] = os.environ["PATH"]
-        self._client.instance(options.image, start=False, name=self.name, options=words).start(
-            environ=env, options=words, capture=False
+        # spython's own `start` prints why it failed and does not tell its caller.
+        result = run_command(
+            [self._runtime.path, "instance", "start", *words, options.image, self.name],
+            environ=env,
+            capture=False,
+            quiet=True,
         )
+        if result["return_code"] != 0:
+            said = "".join(result["message"]) + _log_of(self.name, env.get("HOME", "/"))
+            raise describe(options.image, result["return_code"], said)
 
     def _on_end(self, pid: int, name: str) -> None:
         self._order.on_death(
@@ -114,6 +123,12 @@ class Instance:
 def instance_name(key: str) -> str:
     """A name that the runtime takes: letters, digits, dot, underscore and dash."""
     return "shim-" + re.sub(r"[^a-zA-Z0-9._-]", "_", key)
+
+
+def _log_of(name: str, home: str) -> str:
+    """What the instance itself wrote; the command that starts it tells no more than its status."""
+    logs = Path(home).glob(f".*/instances/logs/*/*/{name}.err")
+    return "".join(log.read_text(errors="replace") for log in logs)
 
 
 def _client(runtime: Runtime, run_dir: Path) -> Any:

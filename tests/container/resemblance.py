@@ -67,7 +67,8 @@ def attributes(probe: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, o
         found[f"namespace.{kind}"] = "host" if link == host["namespaces"][kind] else "own"
     for entry in probe["environment"]:
         name, _, value = entry.partition("=")
-        found[f"environment.{name}"] = value
+        # --unsquash unpacks into a directory with a random name.
+        found[f"environment.{name}"] = re.sub(r"/rootfs-\d+/", "/rootfs-N/", value)
     for fd, target in probe["descriptors"].items():
         found[f"descriptor.{fd}"] = re.sub(r"\d+", "N", target)
     mounts = [_mount(line) for line in probe["mountinfo"].splitlines()]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 _IMAGE_PROGRAMS = ("sh", "env", "cat", "sleep", "id", "readlink", "ls", "true", "head", "kill")
 
 _ENVIRONMENT_SCRIPT = """\
-export IMAGE_SAYS="hello $USER"
+export IMAGE_SAYS=hello
 export PATH="/opt/tool/bin:$PATH"
 """
 
@@ -25,7 +25,7 @@ shift 3
 module=$1
 shift
 case $module in shim.agent) module=tests.frontend.plain_agent ;; esac
-PYTHONPATH={source} exec python3 -P -m "$module" "$@"
+PYTHONPATH={source} exec /usr/bin/python3 -P -m "$module" "$@"
 """
 
 
@@ -131,7 +131,8 @@ def _make_sandbox(bench: Bench) -> None:
 set -e
 root={bench.sandbox}
 mkdir -p $root/bin $root/etc $root/tmp $root/proc $root/sys $root/dev $root/root $root/home
-mkdir -p $root/var/tmp $root/usr/bin $root/opt/tool/bin $root/.singularity.d/env $root/scratch
+mkdir -p $root/var/tmp $root/usr/bin $root/opt/tool/bin $root/.singularity.d/env
+mkdir -p $root/scratch $root/shared
 for program in {" ".join(_IMAGE_PROGRAMS)}; do
     path=$(command -v $program) || path=/bin/$program
     case $path in /*) ;; *) path=/bin/$program ;; esac
