@@ -190,6 +190,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self._failures: dict[str, list[str]] = {}
+        self.lost: list[str] = []
 
     def until_it_works(self, label: str, measure: Callable[[], Measurement]) -> Measurement:
         """Measure, at most three times; the last failure is the caller's."""
@@ -199,6 +200,13 @@ class Attempts:
             except ShimError as error:
                 self._failures.setdefault(label, []).append(error.message)
         return measure()
+
+    def case(self, label: str, measure: Callable[[], None]) -> None:
+        """Carry out one case; when it cannot be measured, go on with the others and tell."""
+        try:
+            measure()
+        except ShimError as error:
+            self.lost.append(f"{label}: {error}")
 
     @property
     def remarks(self) -> list[str]:
@@ -232,8 +240,12 @@ def report(
     remarks: Sequence[str] = (),
     raw: Mapping[str, Any] | None = None,
     absolutes: Sequence[Absolute] = (),
+    failures: Sequence[str] = (),
 ) -> int:
-    """Print the findings, write them as JSON if asked, and return the exit code."""
+    """Print the findings, write them as JSON if asked, and return the exit code.
+
+    *failures* name the cases that could not be measured at all.
+    """
     machine = {
         "cpus": os.cpu_count(),
         "kernel": platform.release(),
@@ -247,6 +259,8 @@ def report(
         print_table([HEADING, *map(_cells, findings)])
     if absolutes:
         print_table([ABSOLUTE_HEADING, *map(_absolute_cells, absolutes)])
+    for line in failures:
+        print(f"  FAILED: {line}")
     for line in remarks:
         print(f"  as found: {line}")
     for line in excluded:
@@ -258,13 +272,14 @@ def report(
             "quick": args.quick,
             "findings": [{**asdict(f), "verdict": f.verdict} for f in findings],
             "absolutes": [{**asdict(a), "verdict": a.verdict} for a in absolutes],
+            "failures": list(failures),
             "as_found": list(remarks),
             "excluded": list(excluded),
             "raw": raw or {},
         }
         args.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     verdicts = [finding.verdict for finding in findings] + [one.verdict for one in absolutes]
-    return 1 if args.check and "missed" in verdicts else 0
+    return 1 if args.check and (failures or "missed" in verdicts) else 0
 
 
 HEADING = ("quantity", "against", "ours", "theirs", "ratio min/median/max", "n", "expected", "")

@@ -12,7 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks import harness
 from benchmarks.node_meter import NodeMeter
@@ -143,25 +145,30 @@ def main() -> int:
     args = options.parse_args()
     rounds = harness.rounds_of(args)
     findings: list[Finding] = []
-    raw = {}
+    raw: dict[str, Any] = {}
+    attempts = harness.Attempts()
     with (
         harness.bench_cluster(args, cpus=harness.INVENTED_CPUS) as cluster,
         harness.Allocation(cluster, nodes=2) as allocation,
         NodeMeter(cluster, NODE) as meter,
     ):
-        for ranks in args.ranks or (QUICK_RANKS if args.quick else RANKS):
+
+        def case(ranks: int) -> None:
             sides = {
                 name: launcher(allocation, meter, ranks, prefix) for name, prefix in SIDES.items()
             }
             taken = alternate(sides, rounds, harness.watch(f"{ranks} ranks", rounds))
-            findings += findings_of(ranks, taken)
-            raw[str(ranks)] = {side: [asdict(one) for one in all_] for side, all_ in taken.items()}
+            findings.extend(findings_of(ranks, taken))
+            raw[str(ranks)] = {side: list(map(asdict, all_)) for side, all_ in taken.items()}
+
+        for ranks in args.ranks or (QUICK_RANKS if args.quick else RANKS):
+            attempts.case(f"{ranks} ranks", partial(case, ranks))
         remarks = [
             f"{name}: {servers} squashfuse for 4 ranks"
             for name, prefix in SIDES.items()
             if (servers := count_fuse_servers(cluster, allocation, meter, prefix))
         ]
-    return harness.report("launch", args, findings, EXCLUDED, remarks, raw)
+    return harness.report("launch", args, findings, EXCLUDED, remarks, raw, failures=attempts.lost)
 
 
 if __name__ == "__main__":

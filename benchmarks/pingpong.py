@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks import harness
@@ -127,17 +128,24 @@ def main() -> int:
     findings: list[Finding] = []
     remarks: list[str] = []
     raw: dict[str, Any] = {}
+    attempts = harness.Attempts()
     with (
         harness.bench_cluster(args, cpus=None) as cluster,
         harness.Allocation(cluster, nodes=2) as allocation,
     ):
         roots = {name: unpack(cluster, name) for name in harness.IMAGES}
-        for case in (Case(name, nodes) for name in harness.IMAGES for nodes in (1, 2)):
+
+        def both_sides(case: Case) -> None:
             taken = measure_case(case, roots[case.image], allocation, seconds, rounds)
-            findings += findings_of(case, taken)
+            findings.extend(findings_of(case, taken))
             raw[str(case)] = taken
+
+        for case in (Case(name, nodes) for name in harness.IMAGES for nodes in (1, 2)):
+            attempts.case(str(case), partial(both_sides, case))
             remarks.append(plain_outcome(case, allocation, seconds))
-    return harness.report("pingpong", args, findings, EXCLUDED, remarks, raw)
+    return harness.report(
+        "pingpong", args, findings, EXCLUDED, remarks, raw, failures=attempts.lost
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 from benchmarks import harness
 from benchmarks.natively import native_program, unpack
@@ -117,7 +119,7 @@ def main() -> int:
     args = options.parse_args()
     rounds = harness.rounds_of(args)
     findings: list[Finding] = []
-    raw = {}
+    raw: dict[str, Any] = {}
     attempts = harness.Attempts()
     with (
         harness.bench_cluster(args, cpus=harness.INVENTED_CPUS) as cluster,
@@ -125,13 +127,23 @@ def main() -> int:
     ):
         root = unpack(cluster, args.image)
         cases = args.ranks_per_node or (QUICK_RANKS_PER_NODE if args.quick else RANKS_PER_NODE)
-        for per_node in cases:
+
+        def case(per_node: int) -> None:
             taken = measure(args.image, root, allocation, per_node, rounds, attempts)
-            findings += findings_of(per_node, taken)
-            raw[str(per_node)] = {
-                side: [asdict(one) for one in all_] for side, all_ in taken.items()
-            }
-    return harness.report(f"wireup ({args.image})", args, findings, EXCLUDED, attempts.remarks, raw)
+            findings.extend(findings_of(per_node, taken))
+            raw[str(per_node)] = {side: list(map(asdict, all_)) for side, all_ in taken.items()}
+
+        for per_node in cases:
+            attempts.case(f"{NODES} x {per_node} ranks", partial(case, per_node))
+    return harness.report(
+        f"wireup ({args.image})",
+        args,
+        findings,
+        EXCLUDED,
+        attempts.remarks,
+        raw,
+        failures=attempts.lost,
+    )
 
 
 if __name__ == "__main__":
