@@ -18,12 +18,13 @@ from cpusets.errors import (
     CpuListError,
     CpusetsError,
     PlanError,
+    ReportError,
     TopologyError,
 )
 from cpusets.mempolicy import MemoryPolicy, Mode
 from cpusets.openmp import format_places, openmp_conflicts, openmp_environment
 from cpusets.plan import NodePlan, RankPlacement, plan_node
-from cpusets.report import RankReport, render_table, to_json
+from cpusets.report import RankReport, from_json, render_table, to_json
 from cpusets.request import NodeRequest
 from cpusets.topology import CpuKind, CpuObject, NumaNode, Topology
 from cpusets.verdict import Verdict, judge
@@ -45,12 +46,14 @@ __all__ = [
     "PlanError",
     "RankPlacement",
     "RankReport",
+    "ReportError",
     "Topology",
     "TopologyError",
     "Verdict",
     "device_conflicts",
     "device_environment",
     "format_places",
+    "from_json",
     "get_affinity",
     "judge",
     "openmp_conflicts",

@@ -86,17 +86,18 @@ class CpusetGroup:
             ) from error
 
 
-def own_group(proc: Path = Path("/proc/self")) -> CpusetGroup | None:
-    """The cpuset group of a process, None where its cgroup file system is not to be seen.
+def own_group(pid: int | None = None, proc: Path = Path("/proc")) -> CpusetGroup | None:
+    """The cpuset group of a process (None: this one); None where it cannot be seen from here.
 
-    Found through /proc/PID/cgroup and mountinfo, since inside a container the mount may show
-    only a part of the hierarchy.
+    Its path is the process's, where that is mounted is our own mountinfo's to say: inside a
+    container the mount may show only a part of the hierarchy, or nothing.
     """
     try:
-        membership = (proc / "cgroup").read_text(encoding="utf-8").splitlines()
-        mounts = (proc / "mountinfo").read_text(encoding="utf-8").splitlines()
+        own = (proc / ("self" if pid is None else str(pid)) / "cgroup").read_text(encoding="utf-8")
+        mounts = (proc / "self" / "mountinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
+    membership = own.splitlines()
     version_1 = version_2 = None
     for line in membership:
         _, controllers, path = line.split(":", 2)

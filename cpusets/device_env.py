@@ -7,7 +7,7 @@ means the same device everywhere; numbers are used where a vendor knows nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from cpusets.devices import Device
 from cpusets.plan import RankPlacement
@@ -21,34 +21,42 @@ _VARIABLES = {
 # HIP numbers what ROCR leaves visible, and CUDA programs on AMD read CUDA_VISIBLE_DEVICES too:
 # a second filter over renumbered devices would hide them.
 _SECOND_FILTERS = {"amd": ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")}
-# Slurm sets the visible devices of a step itself; what it set is no wish of the user's.
-_SET_BY_SLURM = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
 def device_environment(
-    placement: RankPlacement, existing: Mapping[str, str], topology: Topology | None = None
+    placement: RankPlacement,
+    existing: Mapping[str, str],
+    topology: Topology | None = None,
+    *,
+    from_launcher: Collection[str] = (),
 ) -> dict[str, str]:
     """The variables to add for a rank's GPUs and, with a topology, its nearest NIC.
 
-    What the user set is never replaced; what Slurm set is.
+    What the user set is never replaced. `from_launcher` names variables in `existing` that the
+    launcher set (a resource manager shows a task the devices of its step): these are.
     """
     added: dict[str, str] = {}
     for vendor, variable in _VARIABLES.items():
         mine = [gpu for gpu in placement.gpus if gpu.vendor == vendor]
-        if mine and not _users(variable, existing):
+        if mine and not _users(variable, existing, from_launcher):
             added[variable] = ",".join(_identity(gpu) for gpu in mine)
     if topology is not None:
         added |= _nearest_nic(placement, topology, existing)
     return added
 
 
-def device_conflicts(placement: RankPlacement, existing: Mapping[str, str]) -> tuple[str, ...]:
+def device_conflicts(
+    placement: RankPlacement,
+    existing: Mapping[str, str],
+    *,
+    from_launcher: Collection[str] = (),
+) -> tuple[str, ...]:
     """Sentences about variables of the user's that hide or contradict the planned GPUs."""
     found = []
     for vendor in sorted({gpu.vendor for gpu in placement.gpus if gpu.vendor}):
         variable = _VARIABLES[vendor]
         planned = ",".join(_identity(gpu) for gpu in placement.gpus if gpu.vendor == vendor)
-        if _users(variable, existing) and existing[variable] != planned:
+        if _users(variable, existing, from_launcher) and existing[variable] != planned:
             found.append(
                 f"{variable}={existing[variable]} is kept, although rank {placement.rank} was "
                 f"planned on {planned}."
@@ -62,8 +70,8 @@ def device_conflicts(placement: RankPlacement, existing: Mapping[str, str]) -> t
     return tuple(found)
 
 
-def _users(variable: str, existing: Mapping[str, str]) -> bool:
-    return bool(existing.get(variable)) and not any(name in existing for name in _SET_BY_SLURM)
+def _users(variable: str, existing: Mapping[str, str], from_launcher: Collection[str]) -> bool:
+    return bool(existing.get(variable)) and variable not in from_launcher
 
 
 def _identity(gpu: Device) -> str:

@@ -33,3 +33,7 @@ class PlanError(CpusetsError):
 
 class BindingError(CpusetsError):
     """The kernel refused a binding, or bound something else than what was asked."""
+
+
+class ReportError(CpusetsError):
+    """A file that is no affinity report."""

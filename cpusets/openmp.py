@@ -38,7 +38,7 @@ def openmp_conflicts(placement: RankPlacement, existing: Mapping[str, str]) -> t
         f"{name}={existing[name]} asks for {count} threads, but rank {placement.rank} has "
         f"{len(placement.cpus)} CPUs ({placement.cpus})."
         for name in _THREAD_COUNTS
-        if (count := _threads(existing.get(name, ""))) > len(placement.cpus)
+        if (count := planned_threads(existing.get(name, ""))) > len(placement.cpus)
     )
 
 
@@ -51,7 +51,7 @@ def _interval(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}:{last - first + 1}"
 
 
-def _threads(text: str) -> int:
+def planned_threads(text: str) -> int:
     """The total of a nested thread-count list such as `4,2`; 0 where it is not one."""
     try:
         levels = [int(level) for level in text.split(",")]

@@ -62,21 +62,30 @@ def test_cpus_that_do_not_exist_are_refused(group: CpusetGroup) -> None:
         group.resize(CpuSet.of([4000]))
 
 
-def test_a_container_that_sees_no_cgroups_has_no_group(tmp_path: Path) -> None:
-    assert own_group(tmp_path) is None
-    (tmp_path / "cgroup").write_text("3:cpuset:/job\n0::/\n", encoding="utf-8")
-    (tmp_path / "mountinfo").write_text("", encoding="utf-8")
-    assert own_group(tmp_path) is None
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """A proc file system as a container might see it, with process 7."""
+    for name in ("self", "7"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup").write_text(
+            "3:memory:/job\n0::/slurm/job_7/step_0\n", encoding="utf-8"
+        )
+    (tmp_path / "self" / "mountinfo").write_text("", encoding="utf-8")
+    return tmp_path
 
 
-def test_a_group_below_a_partial_mount_is_found_where_it_is_seen(tmp_path: Path) -> None:
-    (tmp_path / "cgroup").write_text("0::/slurm/job_7/step_0\n", encoding="utf-8")
-    seen = tmp_path / "seen" / "step_0"
+def test_a_container_that_sees_no_cgroups_has_no_group(proc: Path, tmp_path: Path) -> None:
+    assert own_group(proc=proc) is None
+    assert own_group(proc=tmp_path / "missing") is None
+
+
+def test_a_group_below_a_partial_mount_is_found_where_it_is_seen(proc: Path) -> None:
+    seen = proc / "seen" / "step_0"
     seen.mkdir(parents=True)
     (seen / "cpuset.cpus.effective").write_text("2-3\n", encoding="ascii")
-    (tmp_path / "mountinfo").write_text(
-        f"41 31 0:38 /slurm/job_7 {tmp_path / 'seen'} rw - cgroup2 cgroup2 rw\n", encoding="utf-8"
+    (proc / "self" / "mountinfo").write_text(
+        f"41 31 0:38 /slurm/job_7 {proc / 'seen'} rw - cgroup2 cgroup2 rw\n", encoding="utf-8"
     )
-    group = own_group(tmp_path)
+    group = own_group(7, proc)
     assert group == CpusetGroup(seen, 2)
     assert group.effective() == CpuSet.parse("2-3")

@@ -136,14 +136,14 @@ def test_visible_devices_are_uuids() -> None:
     }
 
 
-def test_the_users_devices_stay_and_are_reported_but_slurms_are_replaced() -> None:
+def test_the_users_devices_stay_and_are_reported_but_the_launchers_are_replaced() -> None:
     placement = planned(4, 1).placements[0]
     users = {"CUDA_VISIBLE_DEVICES": "3"}
     assert device_environment(placement, users) == {}
     assert "CUDA_VISIBLE_DEVICES=3 is kept" in device_conflicts(placement, users)[0]
-    slurms = users | {"SLURM_STEP_GPUS": "3"}
-    assert "CUDA_VISIBLE_DEVICES" in device_environment(placement, slurms)
-    assert device_conflicts(placement, slurms) == ()
+    launchers = ("CUDA_VISIBLE_DEVICES",)
+    assert "CUDA_VISIBLE_DEVICES" in device_environment(placement, users, from_launcher=launchers)
+    assert device_conflicts(placement, users, from_launcher=launchers) == ()
 
 
 def osdev(name: str, kind: str, pci: str, **infos: str) -> RawObject:
