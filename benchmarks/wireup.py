@@ -64,13 +64,16 @@ def measure(
     ranks = NODES * per_node
     options = [f"--nodes={NODES}", f"--ntasks={ranks}", f"--ntasks-per-node={per_node}"]
     native = native_program(name, root, "wireup")
+    # While they wait in MPI_Init, ranks wake every 100 µs. Many of them on few CPUs keep whoever
+    # should answer them from running: a job of 128 ranks on two CPUs takes minutes either way.
+    limit_s = 60.0 + 4 * per_node
 
     def shim() -> Wireup:
         command = ["shim", "exec", harness.image(name), "wireup"]
-        return wireup_of(allocation.srun(options, command, YIELD), ranks)
+        return wireup_of(allocation.srun(options, command, YIELD, limit_s), ranks)
 
     def natively() -> Wireup:
-        step = allocation.srun(options, native.argv, {**YIELD, **native.env})
+        step = allocation.srun(options, native.argv, {**YIELD, **native.env}, limit_s)
         return wireup_of(step, ranks)
 
     label = f"{NODES} x {per_node} ranks"
