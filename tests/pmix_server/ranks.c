@@ -196,15 +196,15 @@ static void show(int count, char **requests)
     }
 }
 
-/* Rank 0 stays away from a fence that has a time limit. */
-static void fence_timeout(void)
+/* Says how a fence ended. Rank 0 stays away for as long as it is told. */
+static void say_fence(unsigned timeout, unsigned absence)
 {
     pmix_proc_t all = process(PMIX_RANK_WILDCARD);
 
-    if (me.rank != 0) {
-        printf("%s\n", PMIx_Error_string(fence(&all, 1, false, 1)));
+    if (me.rank != 0 || absence == 0) {
+        printf("%d\n", fence(&all, 1, true, (int)timeout));
     } else {
-        sleep(3);
+        sleep(absence);
     }
 }
 
@@ -226,7 +226,9 @@ int main(int argc, char **argv)
     } else if (strcmp(what, "show") == 0) {
         show(argc - 2, argv + 2);
     } else if (strcmp(what, "timeout") == 0) {
-        fence_timeout();
+        say_fence(1, 3);
+    } else if (strcmp(what, "say") == 0) {
+        say_fence(0, 0);
     } else if (strcmp(what, "abort") == 0 && me.rank == 0) {
         PMIx_Abort(42, "test abort", NULL, 0);
     } else if (strcmp(what, "sleep") == 0) {

@@ -32,6 +32,7 @@ class Recorder:
     aborts: list[tuple[int, int, str]] = field(default_factory=list)
     fences: int = 0
     modexes: int = 0
+    refuse: int = 0
 
     async def fence(
         self,
@@ -43,6 +44,8 @@ class Recorder:
         status: int = 0,
     ) -> bytes:
         self.fences += 1
+        if self.refuse:
+            raise PmixError("refused by the test", status=self.refuse)
         return await self.collectives.fence(procs, data, collect, timeout, status=status)
 
     async def direct_modex(self, proc: Proc, timeout: float | None) -> bytes:
@@ -118,16 +121,21 @@ async def main() -> None:
     server = Server()
     collectives = Collectives(mesh or LocalMesh(job.here.name), server.local_modex)
     collectives.register(job)
-    host = Recorder(collectives)
+    host = Recorder(collectives, refuse=request.get("refuse", 0))
     path = Path(request["library"]) if request.get("library") else None
     await server.start(host, tmpdir=request["tmpdir"], library_path=path, node=job.here.name)
+    version = server.library.version
     await server.register(job)
     memory: list[int] = []
     for _ in range(request.get("rounds", 1)):
-        ranks = await run_ranks(server, job, request)
+        running = asyncio.create_task(run_ranks(server, job, request))
+        if "stop_after" in request:
+            await asyncio.sleep(request["stop_after"])
+            await server.stop()
+        ranks = await running
         memory.append(resident_kib())
-    version = server.library.version
-    await leave(server, job)
+    if "stop_after" not in request:
+        await leave(server, job)
     if mesh is not None:
         await mesh.close()
     report = {
