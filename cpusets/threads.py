@@ -53,7 +53,7 @@ def busy(threads: Iterable[ThreadState]) -> tuple[ThreadState, ...]:
     """The threads that compute, without helpers such as those of MPI's progress engine."""
     known = tuple(threads)
     most = max((thread.cpu_seconds for thread in known), default=0.0)
-    return tuple(t for t in known if t.cpu_seconds >= most * _BUSY_SHARE)
+    return tuple(t for t in known if t.cpu_seconds and t.cpu_seconds >= most * _BUSY_SHARE)
 
 
 def thread_verdict(thread: ThreadState, rank_cpus: CpuSet, others: Iterable[ThreadState]) -> str:

@@ -114,7 +114,6 @@ def thread_table(ranks: Sequence[RunningRank]) -> str:
 def _thread_row(
     rank: int, thread: ThreadState, computing: Sequence[ThreadState], mask: CpuSet
 ) -> tuple[str, ...]:
-    helper = thread not in computing
     return (
         str(rank),
         str(thread.pid),
@@ -123,7 +122,7 @@ def _thread_row(
         str(thread.cpus),
         str(thread.last_cpu),
         f"{thread.cpu_seconds:.2f}",
-        "helper" if helper else thread_verdict(thread, mask, computing),
+        thread_verdict(thread, mask, computing) if thread in computing else "idle",
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,76 @@ def test_a_topology_is_a_value_that_travels() -> None:
     topology = Topology.from_synthetic("pack:2 core:2 pu:1")
     copy = pickle.loads(pickle.dumps(topology))
     assert copy.objects == topology.objects
+
+
+FIXTURE = Path(__file__).with_name("fixtures") / "four-gpus.xml"
+
+
+def edited(tmp_path: Path, *changes: tuple[str, str]) -> Topology:
+    """The fixture with some of its text replaced."""
+    text = FIXTURE.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "edited.xml"
+    path.write_text(text, encoding="utf-8")
+    return Topology.from_xml(path)
+
+
+def test_cpus_that_are_not_allowed_stay_in_the_picture(tmp_path: Path) -> None:
+    topology = edited(tmp_path, ('allowed_cpuset="0x0000ffff"', 'allowed_cpuset="0x000000f0"'))
+    assert topology.complete == CpuSet.parse("0-15")
+    assert topology.allowed == CpuSet.parse("4-7")
+
+
+def test_the_kinds_of_a_hybrid_chip_are_read_slowest_first(tmp_path: Path) -> None:
+    kinds = (
+        '<cpukind cpuset="0x000000ff"><info name="CoreType" value="IntelCore"/></cpukind>\n'
+        '<cpukind cpuset="0x0000ff00"><info name="CoreType" value="IntelAtom"/></cpukind>\n'
+    )
+    topology = edited(tmp_path, ("</topology>", kinds + "</topology>"))
+    assert [kind.name for kind in topology.cpu_kinds] == ["IntelAtom", "IntelCore"]
+    assert topology.cpu_kinds[1].cpus == CpuSet.parse("0-7")
+
+
+def test_numa_nodes_know_their_memory_and_distances() -> None:
+    topology = Topology.from_xml(FIXTURE)
+    assert topology.numa_nodes[1].memory == 1 << 30
+    assert topology.numa_distances is not None
+    numbers, matrix = topology.numa_distances
+    assert numbers == (0, 1, 2, 3)
+    assert matrix[:4] == (10, 12, 32, 32)
+
+
+def test_a_numa_node_without_cpus_holds_memory_only(tmp_path: Path) -> None:
+    memory = (
+        '<object type="NUMANode" os_index="4" cpuset="0x0" complete_cpuset="0x0" '
+        'nodeset="0x00000010" complete_nodeset="0x00000010" gp_index="900" '
+        'local_memory="2147483648"/>\n    <object type="Package" os_index="0"'
+    )
+    topology = edited(
+        tmp_path,
+        ('nodeset="0x0000000f"', 'nodeset="0x0000001f"'),
+        ('complete_nodeset="0x0000000f"', 'complete_nodeset="0x0000001f"'),
+        ('allowed_nodeset="0x0000000f"', 'allowed_nodeset="0x0000001f"'),
+        ('<object type="Package" os_index="0"', memory),
+    )
+    (bare,) = (node for node in topology.numa_nodes if node.os_index == 4)
+    assert bare.memory == 2 << 30
+    assert topology.parts("numa", topology.complete)[0] == CpuSet.parse("0-3")
+
+
+def test_a_node_of_256_pus_loads_within_the_agents_start(tmp_path: Path) -> None:
+    path = tmp_path / "big.xml"
+    subprocess.run(
+        ["lstopo-no-graphics", "-i", "pack:2 numa:4 l3:2 core:8 pu:2", str(path)], check=True
+    )
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        Topology.from_xml(path)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.060
 
 
 def test_a_bad_synthetic_string_is_refused_with_an_example() -> None:
