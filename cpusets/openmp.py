@@ -21,11 +21,14 @@ _THREAD_COUNTS = (
 
 
 def openmp_environment(placement: RankPlacement, existing: Mapping[str, str]) -> dict[str, str]:
-    """The variables to add to `existing` for a rank. What the user set is never replaced."""
+    """The variables to add to `existing` for a rank. What the user set is never replaced.
+
+    Threads of a rank that is bound to nothing are not bound either.
+    """
     added = {}
     if not existing.get("OMP_NUM_THREADS"):
         added["OMP_NUM_THREADS"] = str(placement.threads)
-    if not any(existing.get(name) for name in _OWN_BINDING):
+    if placement.places and not any(existing.get(name) for name in _OWN_BINDING):
         added["OMP_PLACES"] = format_places(placement.places)
         # One place per thread: the team fills them in order, and stays.
         added["OMP_PROC_BIND"] = "close"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cpusets import CpuSet, RankPlacement, format_places, openmp_conflicts, openmp_environment
@@ -35,6 +37,11 @@ def test_the_users_thread_count_stays() -> None:
 )
 def test_a_user_who_binds_threads_is_left_alone(variable: str) -> None:
     assert openmp_environment(PLACEMENT, {variable: "x"}) == {"OMP_NUM_THREADS": "4"}
+
+
+def test_threads_of_an_unbound_rank_are_not_bound() -> None:
+    unbound = replace(PLACEMENT, places=())
+    assert openmp_environment(unbound, {}) == {"OMP_NUM_THREADS": "4"}
 
 
 def test_too_many_threads_are_named() -> None:
