@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from shim.agent.guard import GuardPipe
+from shim.agent.narration import narrate
 from shim.agent.session import Session
-from shim.agent.settings import Settings, read_settings
+from shim.agent.settings import VOICE_VARIABLE, Settings, read_settings
 from shim.errors import ShimError
 
 _SIGNALS = (
@@ -27,19 +28,19 @@ _SIGNALS = (
 
 def main(argv: Sequence[str]) -> int:
     settings = read_settings(argv, os.environ)
-    logging.basicConfig(
-        level=logging.DEBUG if settings.verbose else logging.WARNING,
-        format="%(asctime)s %(name)s: %(message)s",
-    )
+    os.environ.pop(VOICE_VARIABLE, None)
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         return asyncio.run(_serve(settings))
     except ShimError as error:
-        GuardPipe(settings.guard_fd).fatal(error.exit_code, str(error))
+        GuardPipe(settings.guard_fd, settings.voice_fd).fatal(error.exit_code, str(error))
         return error.exit_code
 
 
 async def _serve(settings: Settings) -> int:
     session = _session(settings)
+    if settings.verbose:
+        narrate(session.voice.say, session.context.node)
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, session.terminate, number)

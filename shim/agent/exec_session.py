@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Sequence
 
 from cpusets import CpuSet, Topology
-from pmix_server import NodeRanks, PmixError
+from pmix_server import NodeRanks
+from pmix_server.upstream import Mode
 from shim.agent.context import Launcher
 from shim.agent.links import Links, attend
 from shim.agent.node import Node
@@ -18,7 +18,7 @@ from shim.agent.placement import (
     plan_placement,
     widen_own_affinity,
 )
-from shim.agent.session import Session, terminate_softly
+from shim.agent.session import Session
 from shim.layout import Layout, layout_of_step
 from shim.options import ExecOptions, parse_exec
 from shim.ticket import Hello
@@ -44,7 +44,7 @@ class ExecSession(Session):
     def options_of(self, hello: Hello) -> ExecOptions:
         return parse_exec((*hello.options, *hello.command))
 
-    def upstream_mode(self) -> str:
+    def upstream_mode(self) -> Mode:
         return "none" if self.options.no_pmix else self.settings.pmix_mode
 
     def wants_pmix(self) -> bool:
@@ -56,7 +56,7 @@ class ExecSession(Session):
         self.table.expect(ranks)
         if self.context.masks is None and not self.context.unbound:
             await self._await_masks(ranks)
-        given = launcher_masks(self.context, self.masks)
+        given = launcher_masks(self.context, self.office.masks)
         allowed = _union(tuple(given.values())) if given else CpuSet.of(os.sched_getaffinity(0))
         placement = plan_placement(topology, allowed, ranks, given, self.options.threads)
         widen_own_affinity(allowed)
@@ -73,7 +73,7 @@ class ExecSession(Session):
         """
         others = [rank for rank in ranks if rank != links.job.rank]
         await asyncio.gather(*(attend(rank, self.env) for rank in others))
-        await links.upstream.finalize()
+        await self.uplink.retire()
 
     def _layout(self, links: Links) -> Layout:
         if self.options.no_pmix and self.context.local_ranks:
@@ -82,10 +82,10 @@ class ExecSession(Session):
 
     async def _await_masks(self, ranks: tuple[int, ...]) -> None:
         """Wait until every rank's front-end has told its mask; PRRTE tells it nowhere else."""
-        while missing := [rank for rank in ranks if rank not in self.masks]:
+        while missing := [rank for rank in ranks if rank not in self.office.masks]:
             self.door.progress(f"waiting for ranks {', '.join(map(str, missing[:8]))}")
-            self.arrival.clear()
-            await self.arrival.wait()
+            self.office.arrival.clear()
+            await self.office.arrival.wait()
 
     async def launch(self, node: Node) -> None:
         """The ranks come by themselves."""
@@ -93,17 +93,10 @@ class ExecSession(Session):
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
         """Ask the launcher, which ends all nodes' ranks and knows the exit code; what it leaves
         here is ended by us."""
-        if everywhere and self._upstream:
-            # It may have been left already, or be gone: then the ranks here end all the same.
-            with contextlib.suppress(PmixError):
-                await self._upstream.abort(code, text)
-        await asyncio.sleep(LAUNCHERS_TURN)
-        await terminate_softly(self, grace=1.0)
-
-    def terminate(self, number: int) -> None:
-        super().terminate(number)
-        if os.getppid() != self.guard_pid:
-            self.end_job(1, "The guard of this node was killed, so its ranks are ended.")
+        if everywhere:
+            await self.uplink.abort(code, text)
+        await self.absence(LAUNCHERS_TURN)
+        await self.terminate_softly(grace=1.0)
 
 
 def _union(sets: tuple[CpuSet, ...]) -> CpuSet:

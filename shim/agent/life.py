@@ -27,7 +27,7 @@ class RankTable:
 
     def __init__(self, ranks: Iterable[int] = ()) -> None:
         self._states = dict.fromkeys(ranks, RankState.EXPECTED)
-        self._pids: dict[int, int] = {}
+        self._ranks: dict[int, int] = {}
 
     def expect(self, ranks: Iterable[int]) -> None:
         """Learn of ranks that are to come; those that came already keep their state."""
@@ -37,9 +37,14 @@ class RankTable:
     def state(self, rank: int) -> RankState:
         return self._states[rank]
 
-    def pid(self, rank: int) -> int | None:
-        """The host pid of a rank that is running, else None."""
-        return self._pids.get(rank)
+    def rank_of(self, pid: int) -> int | None:
+        """The rank whose process *pid* is, while it runs."""
+        return self._ranks.get(pid)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Host pids of the ranks that run."""
+        return tuple(self._ranks)
 
     def __contains__(self, rank: object) -> bool:
         return rank in self._states
@@ -49,9 +54,9 @@ class RankTable:
         return self._in(RankState.EXPECTED)
 
     def started(self, rank: int, pid: int) -> None:
-        """The front-end of *rank* came, or came again (a task may run several programs)."""
+        """The front-end of *rank* came, or another one of it: a task may run several programs."""
         self._states[rank] = RankState.RUNNING
-        self._pids[rank] = pid
+        self._ranks[pid] = rank
 
     def connected(self, rank: int) -> None:
         self._states[rank] = RankState.CONNECTED
@@ -59,17 +64,20 @@ class RankTable:
     def finalized(self, rank: int) -> None:
         self._states[rank] = RankState.FINALIZED
 
-    def gone(self, rank: int) -> bool:
-        """The process of *rank* ended; True if it died owing others a PMIx_Finalize."""
+    def gone(self, pid: int) -> bool:
+        """A process ended; True if it was the last of its rank and owed the other ranks a
+        PMIx_Finalize."""
+        rank = self._ranks.pop(pid)
+        if rank in self._ranks.values():
+            return False
         owed = self._states[rank] is RankState.CONNECTED
         self._states[rank] = RankState.GONE
-        self._pids.pop(rank, None)
         return owed
 
     @property
     def present(self) -> bool:
         """Whether any rank is running now."""
-        return bool(self._pids)
+        return bool(self._ranks)
 
     @property
     def all_gone(self) -> bool:

@@ -6,10 +6,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pmix_server import PmixError, Upstream, UpstreamJob, open_upstream
+from pmix_server import PmixError, Upstream, UpstreamJob
 from pmix_server.mesh import LocalMesh, Mesh
-from pmix_server.upstream import Mode
-from shim.errors import ShimError
+from shim.agent.uplink import Uplink, presentable
 
 ENDPOINT_KEY = "shim.endpoint"
 """PMIx key under which the head's overlay endpoint and secret are handed over."""
@@ -33,22 +32,6 @@ class Links:
         close = getattr(self.mesh, "close", None)
         if close is not None:
             await close()
-
-
-async def connect_upstream(mode: Mode, env: Mapping[str, str]) -> tuple[Upstream, UpstreamJob]:
-    """Become a client of the launcher.
-
-    Raises:
-        ShimError: there is no launcher to connect to, or it does not answer.
-    """
-    upstream: Upstream | None = None
-    try:
-        upstream = open_upstream(mode, env)
-        return upstream, await upstream.connect()
-    except PmixError as error:
-        if upstream:
-            await upstream.finalize()
-        raise presentable(error) from error
 
 
 async def open_links(
@@ -87,10 +70,6 @@ async def attend(rank: int, env: Mapping[str, str]) -> None:
     Raises:
         ShimError: the launcher does not know the rank.
     """
-    upstream, _ = await connect_upstream("agent", {**env, "PMIX_RANK": str(rank)})
-    await upstream.finalize()
-
-
-def presentable(error: PmixError) -> ShimError:
-    """The PMIx room's error as the one that users see."""
-    return ShimError(error.message, error.hint)
+    uplink = Uplink("agent", {**env, "PMIX_RANK": str(rank)})
+    await uplink.connect()
+    await uplink.finalize()

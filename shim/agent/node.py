@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpusets import openmp_environment
 from pmix_server import JobSpec, PmixError, Server
 from pmix_server.collectives import Collectives
+from shim.agent import shared_memory
 from shim.agent.context import LaunchContext, Launcher
 from shim.agent.host import AgentHost
-from shim.agent.links import Links, presentable
+from shim.agent.links import Links
 from shim.agent.placement import Placement
-from shim.container import Additions
+from shim.agent.uplink import presentable
+from shim.container import Additions, Container
 from shim.hostlist import expand
 from shim.layout import Layout
 
@@ -27,18 +29,24 @@ class Node:
     layout: Layout
     placement: Placement
     server: Server | None
+    shared_memory: Path | None = None
+    """The step's directory in /dev/shm."""
 
-    def additions(self, rank: int, env: Mapping[str, str], *, bind: bool) -> Additions:
+    def additions(
+        self, rank: int, env: Mapping[str, str], *, bind: bool, memory: Path | None
+    ) -> Additions:
         """What a rank gets beyond the container's own: PMIx, OpenMP, CPUs.
 
         Args:
             env: the rank's environment on the host.
             bind: False leaves its CPUs as launched.
+            memory: `shared_memory`, if the rank can see it.
         """
         plan = self.placement.of(rank)
         added = openmp_environment(plan, env)
         if self.server:
             added |= self.server.rank_environment(rank, base=env)
+            added |= shared_memory.settings(memory, env)
         return Additions(
             env=added,
             drop=("PMIX_", "PMI_") if self.server else (),
@@ -90,7 +98,7 @@ def container_ids(fakeroot: bool) -> tuple[int, int]:
 async def start_server(
     host_for: Callable[[Collectives], AgentHost], links: Links, spec: JobSpec, directory: Path
 ) -> Server:
-    """Bring up this node's PMIx server and let the job's ranks connect.
+    """Bring up this node's PMIx server. Ranks can connect once the job is registered.
 
     Raises:
         ShimError: libpmix is not usable here.
@@ -105,7 +113,23 @@ async def start_server(
             node=spec.here.name,
             upstream=links.upstream,
         )
-        await server.register(spec)
     except PmixError as error:
         raise presentable(error) from error
     return server
+
+
+async def register_job(
+    server: Server, spec: JobSpec, run_dir: Path, containers: Sequence[Container]
+) -> None:
+    """Let the job's ranks connect; their session files go into *run_dir* if all can see it.
+
+    Raises:
+        ShimError: libpmix refuses the job's data.
+    """
+    directory = run_dir / "ranks"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    seen = all(shared_memory.is_visible(directory, container) for container in containers)
+    try:
+        await server.register(replace(spec, tmpdir=str(directory)) if seen else spec)
+    except PmixError as error:
+        raise presentable(error) from error

@@ -26,7 +26,6 @@ class RankProcesses:
         self._env = env
         self._adopt = adopt
         self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._aborted: int | None = None
 
     async def start(self) -> None:
         """Fork them all.
@@ -76,12 +75,6 @@ class RankProcesses:
                 except ProcessLookupError:
                     continue
 
-    def abort(self, status: int) -> None:
-        """End them because a rank or the job asked so; the job's exit code is *status*."""
-        if self._aborted is None:
-            self._aborted = status
-        self.signal(signal.SIGKILL)
-
     async def wait(self, on_end: Callable[[int, int], None]) -> int:
         """Wait for all; *on_end* gets (rank, return code as subprocess gives it). Returns the exit
         code of this node's part of the job."""
@@ -92,8 +85,6 @@ class RankProcesses:
             return shell_code(code)
 
         codes = await asyncio.gather(*(one(*item) for item in self._processes.items()))
-        if self._aborted is not None:
-            return self._aborted & 0xFF or 1
         return max(codes, default=0)
 
 

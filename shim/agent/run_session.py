@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 
 from cpusets import CpuSet, Topology
 from pmix_server.mesh import MeshError
 from shim.agent.links import Links
 from shim.agent.node import Node
+from shim.agent.outcome import from_return_code, how, job_code
 from shim.agent.placement import Placement, plan_placement
-from shim.agent.ranks import RankProcesses, frontend_program, shell_code
+from shim.agent.ranks import RankProcesses, frontend_program
 from shim.agent.session import Session
 from shim.agent.slots import gather_slots
 from shim.errors import ShimError
@@ -19,6 +21,9 @@ from shim.options import ExecOptions
 from shim.run.distribute import NodeSlots
 from shim.run.spec import RunSpec
 from shim.ticket import Hello
+
+FAILURE_GRACE = 1.0
+"""Seconds between SIGTERM and SIGKILL for the ranks of a job that failed."""
 
 
 class RunSession(Session):
@@ -57,38 +62,39 @@ class RunSession(Session):
                 transient=True,
             ) from error
         nodes = [NodeSlots(name, n) for name, n in zip(links.mesh.names, known, strict=True)]
-        # What does not fit does not fit on every node alike: one of them says it.
-        self._spoken = links.mesh.index != 0
-        layout = layout_of_run(self.spec, nodes, links.mesh.index)
-        self._spoken = False
-        return layout
+        return layout_of_run(self.spec, nodes, links.mesh.index)
 
     async def launch(self, node: Node) -> None:
         if not node.layout.here.ranks:
-            self._settle()
-            self._over.set()
+            self.ending.part_ended()
+            self.finish()
             return
         self._processes = RankProcesses(node.layout, frontend_program(), self.env, self.door.adopt)
         await self._processes.start()
-        self.code = max(await self._processes.wait(self._on_end), self.code)
+        worst = await self._processes.wait(self._on_end)
+        if not self.ending.begun:
+            self.ending.code = worst
 
     def _on_end(self, rank: int, code: int) -> None:
         """As mpirun does: a rank that fails ends the job, since the others would wait for it."""
-        if code == 0 or self._terminated:
+        if code == 0 or self.ending.cancelled:
             return
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        self.end_job(shell_code(code), f"Rank {rank} ended {how}, so the job is ended.")
+        status = from_return_code(code)
+        self.ending.end(
+            job_code(status),
+            f"Rank {rank} {how(status)}, so the job is ended. Look for the reason in the rank's "
+            "own output.",
+        )
 
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
-        """Every agent ends its own; the others were told by `end_job`."""
-        if self._processes:
-            self._processes.abort(code)
+        """Every agent ends its own; the others were told by `Ending`."""
+        await self.terminate_softly(FAILURE_GRACE)
 
     def terminate(self, number: int) -> None:
         """The launcher signals the agent alone: its ranks get what srun would have sent them."""
         super().terminate(number)
         if self._processes:
             self._processes.signal(number)
-        else:
-            self.code = 128 + number
-            self._over.set()
+        elif number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            self.ending.code = 128 + number
+            self.finish()

@@ -1,8 +1,8 @@
 """One step on one node: bring up, let the ranks in, watch them, take down.
 
-The session is the ranks' ticket office (shim/frontdoor.py). What it decides with is pure and
-elsewhere: context, layout, placement, the rank table. `ExecSession` and `RunSession` differ in
-where ranks come from and in who ends them.
+What is decided with is pure and elsewhere: context, layout, placement, the rank table. The ranks'
+tickets are the `Office`'s, the end before its time is the `Ending`'s. `ExecSession` and
+`RunSession` differ in where ranks come from and in who ends them.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from cpusets import CpuSet, CpusetsError, Topology
-from pmix_server import Proc, Upstream, UpstreamJob
+from cpusets import CpusetsError, Topology
+from pmix_server import Proc
 from pmix_server.collectives import Collectives
+from pmix_server.upstream import Mode
+from shim.agent import shared_memory
 from shim.agent.bindings import BindingReport, report_path
 from shim.agent.containers import Containers
 from shim.agent.context import read_context
+from shim.agent.ending import Ending
 from shim.agent.guard import GuardPipe
 from shim.agent.host import AgentHost
-from shim.agent.life import RankState, RankTable
-from shim.agent.links import Links, connect_upstream, open_links
-from shim.agent.node import Node, container_ids, job_spec, start_server
+from shim.agent.life import RankTable
+from shim.agent.links import Links, open_links
+from shim.agent.node import Node, container_ids, job_spec, register_job, start_server
+from shim.agent.office import Office
 from shim.agent.placement import Placement
 from shim.agent.settings import Settings
+from shim.agent.uplink import Uplink
+from shim.agent.voice import Voice
 from shim.errors import ShimError
-from shim.frontdoor import FrontDoor, Peer
+from shim.frontdoor import FrontDoor
 from shim.layout import Layout
 from shim.options import ExecOptions
-from shim.overlay.lifecycle import Abort, Lifecycle, Notice, PartEnded
-from shim.ticket import Answer, Bound, ExecFailed, Hello, Refuse, Ticket
+from shim.ticket import Hello
 
 log = logging.getLogger(__name__)
-
-FINALIZE_LAG = 0.1
-"""Seconds by which a rank's PMIx_Finalize may reach us after its death: both come through
-different descriptors, and libpmix's thread stands between."""
 
 LINGER = 10.0
 """Seconds to wait for ranks that have not come yet when no other is left."""
@@ -58,28 +59,23 @@ class Session(abc.ABC):
         self.env = dict(env)
         self.cwd = env.get("PWD") or os.getcwd()
         self.context = read_context(env)
-        self.guard = GuardPipe(settings.guard_fd)
+        self.guard = GuardPipe(settings.guard_fd, settings.voice_fd)
         self.guard_pid = os.getppid()
-        self.door = FrontDoor(self, socket.socket(fileno=settings.listen_fd))
+        self.voice = Voice(self.guard.say)
+        self.table = RankTable()
         self.containers = Containers(
             self.env, self.cwd, settings.run_dir, settings.key, self.guard, self._on_container_death
         )
-        self.table = RankTable()
-        self.code = 0
-        self.masks: dict[int, CpuSet] = {}
-        """The front-ends' own masks, by rank."""
-        self.arrival = asyncio.Event()
-        self._ready: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
+        self.office = Office(
+            self, self.table, self.containers, self.guard, self.voice, self._look_around
+        )
+        self.door = FrontDoor(self.office, socket.socket(fileno=settings.listen_fd))
+        self.uplink = Uplink(self.upstream_mode(), self.env)
+        self.ending = Ending(self.table, self.voice, self.end_ranks, self.spawn)
+        self.links: Links | None = None
         self._over = asyncio.Event()
-        self._ending = self._spoken = self._fatal = self._terminated = False
-        self._ranks: dict[int, int] = {}
-        self._planned: dict[int, CpuSet] = {}
-        self._ended_nodes: set[int] = set()
+        self._fatal = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._upstream: Upstream | None = None
-        self._links: Links | None = None
-        self._lifecycle: Lifecycle | None = None
-        self._report: BindingReport | None = None
 
     # What the two kinds of session do differently.
 
@@ -101,7 +97,13 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
-        """End the ranks here, and those of the other nodes if *everywhere*."""
+        """End the ranks here, and through the launcher those of other nodes if *everywhere*."""
+
+    def upstream_mode(self) -> Mode:
+        return self.settings.pmix_mode
+
+    def wants_pmix(self) -> bool:
+        return True
 
     # The life of the session.
 
@@ -113,12 +115,16 @@ class Session(abc.ABC):
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         await self._take_down()
-        return self.code
+        return self.ending.code
+
+    def finish(self) -> None:
+        """Nothing is left to serve: `run` takes down and returns."""
+        self._over.set()
 
     async def _bring_up(self) -> None:
         try:
             node = await self._prepare()
-            self._ready.set_result(node)
+            self.office.open(node)
             await self.launch(node)
         except ShimError as error:
             await self._give_up(error)
@@ -128,15 +134,22 @@ class Session(abc.ABC):
             await self._give_up(ShimError(text, f"Report it, with {type(error).__name__}: {error}"))
 
     async def _prepare(self) -> Node:
-        self.door.progress("starting the container")
+        self.door.progress("connecting to the launcher and to the other nodes")
         started = [self.containers.start(options) for options in self.first_options()]
-        topology, (upstream, job) = await asyncio.gather(
-            asyncio.to_thread(_load_topology),
-            connect_upstream(self.upstream_mode(), self.env),
+        topology, job = await asyncio.gather(
+            asyncio.to_thread(_load_topology), self.uplink.connect()
         )
-        self._upstream = upstream
-        links = self._links = await self._open_links(upstream, job)
+        if self.context.has_pmix and self.upstream_mode() != "none":
+            self.guard.upstream()
+        log.info("connected upstream as rank %d of %s", job.rank, job.nspace)
+        links = self.links = await open_links(
+            self.uplink.upstream, job, self.settings.start_timeout, self.door.progress
+        )
+        log.info("node %d of %d", links.mesh.index, links.mesh.size)
+        self.voice.attach(links.mesh)
+        self.ending.attach(links)
         layout, placement = await self.plan(links, topology)
+        self.spawn(self.uplink.retire())
         self.table.expect(layout.here.ranks)
         self._start_report(links, layout)
         server = None
@@ -144,31 +157,22 @@ class Session(abc.ABC):
             ids = container_ids(any(options.has("fakeroot") for options in self.first_options()))
             spec = job_spec(links, layout, placement, self.context, self.env, ids)
             server = await start_server(self._host, links, spec, self.settings.run_dir / "pmix")
+            log.info("the PMIx server listens")
         self.door.progress("starting the container")
-        await asyncio.gather(*(asyncio.shield(task) for task in started))
-        for task in started:
-            if text := task.result().report:
-                self.say(text)
-        return Node(layout, placement, server)
-
-    def upstream_mode(self) -> Any:
-        return self.settings.pmix_mode
-
-    def wants_pmix(self) -> bool:
-        return True
-
-    async def _open_links(self, upstream: Upstream, job: UpstreamJob) -> Links:
-        links = await open_links(upstream, job, self.settings.start_timeout, self.door.progress)
-        links.mesh.on_lost(self._on_node_lost)
-        self._lifecycle = Lifecycle(links.mesh, self._on_notice)
-        return links
+        containers = await asyncio.gather(*(asyncio.shield(task) for task in started))
+        for text in filter(None, (container.report for container in containers)):
+            await self.voice.say_once(f"shim: {text}")
+        if server:
+            await register_job(server, spec, self.settings.run_dir, containers)
+        memory = shared_memory.make_directory(self.settings.key) if server else None
+        return Node(layout, placement, server, memory)
 
     def _start_report(self, links: Links, layout: Layout) -> None:
         target = self.settings.report_to
         if target is not None:
             path = report_path(target, self.cwd) if links.mesh.index == 0 else ""
-            self._report = BindingReport(
-                links.mesh, layout.here.name, layout.here.ranks, path, self.say
+            self.office.report = BindingReport(
+                links.mesh, layout.here.name, layout.here.ranks, path, self.voice.say
             )
 
     def _host(self, collectives: Collectives) -> AgentHost:
@@ -176,41 +180,32 @@ class Session(abc.ABC):
 
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
-        self.code = error.exit_code
-        self._ending = True
-        if not self._ready.done():
-            self._ready.set_exception(error)
-            self._ready.exception()  # seen: there may be no rank that asks
+        self.ending.code = error.exit_code
+        self.ending.begun = True
+        self.office.refuse_all(error)
         await self.absence(2.0)
-        if not self._spoken:
-            self._spoken = self._fatal = True
+        if await self.voice.may_say(error.message):
+            self._fatal = True
             self.guard.fatal(error.exit_code, str(error))
-        if self._upstream and not self.alone():
+        if self.links is None or self.links.mesh.size > 1:
             await self.end_ranks(error.exit_code, error.message, everywhere=True)
-        self._over.set()
-
-    def alone(self) -> bool:
-        """Whether this node is the whole job, as far as is known."""
-        return self._links is not None and self._links.mesh.size == 1
+        self.finish()
 
     async def _take_down(self) -> None:
         await self.door.stop()
+        self.office.tasks.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        node = self._ready.result() if self._ready.done() and not self._failed() else None
-        if self._upstream:
-            await _within(self._upstream.finalize())
-        if self._links:
-            await _within(self._links.close_mesh())
+        node = self.office.node
+        parts = [self.containers.stop(), self.uplink.finalize()]
+        if self.links:
+            parts.append(self.links.close_mesh())
         if node and node.server:
-            await _within(node.server.stop())
-        await _within(self.containers.stop())
+            parts.append(node.server.stop())
+        await asyncio.gather(*map(_within, parts))
         if not self._fatal:
             self.guard.done()
-
-    def _failed(self) -> bool:
-        return self._ready.cancelled() or self._ready.exception() is not None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -218,151 +213,50 @@ class Session(abc.ABC):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def say(self, text: str) -> None:
-        """Lines for the user, on the standard error of the rank that started this agent."""
-        self.guard.say(text)
-
-    # The ticket office.
-
-    async def ticket(self, hello: Hello, peer: Peer) -> Answer:
-        rank = hello.rank
-        options = self.options_of(hello)
-        self._ranks[peer.pid] = rank
-        self.table.started(rank, peer.pid)
-        self.masks[rank] = CpuSet.from_bytes(hello.cpus)
-        self.arrival.set()
-        try:
-            node = await asyncio.shield(self._ready)
-            if rank not in node.layout.here.ranks:
-                raise ShimError(
-                    f"Rank {rank} does not belong to this node.",
-                    "Let the launcher start each task once; do not change PMIX_RANK.",
-                )
-            bind = options is None or options.bind_cpus
-            if bind:
-                self._planned[rank] = node.placement.of(rank).cpus
-            additions = node.additions(rank, hello.env, bind=bind)
-            container = await self.containers.get(options) if options else None
-            # Only from here on does it need the guard: a waiting front-end ends by itself.
-            self.guard.rank(peer.pid)
-            if container is None:
-                return native_ticket(hello, additions.env, additions.cpus)
-            return container.admit(hello, additions)
-        except ShimError as error:
-            return self._refusal(error)
-
-    def _refusal(self, error: ShimError) -> Refuse:
-        """The sentence goes to one rank of the node; the others end with the same code."""
-        text = "" if self._spoken else str(error)
-        self._spoken = True
-        return Refuse(error.exit_code, text)
-
-    def bound(self, peer: Peer, bound: Bound, host_pid: int) -> None:
-        rank, node = self._ranks[peer.pid], self._ready.result()
-        effective = CpuSet.from_bytes(bound.cpus)
-        if self._report:
-            self._report.bound(rank, node.placement, effective, (host_pid, bound.pid))
-        elif self._planned.get(rank, effective) != effective:
-            planned = self._planned[rank]
-            self.say(
-                f"shim: Rank {rank} was to run on CPUs {planned}; the kernel gave {effective}."
-            )
-
-    def started(self, peer: Peer) -> None:
-        log.info("rank %d runs as pid %d", self._ranks[peer.pid], peer.pid)
-
-    def exec_failed(self, peer: Peer, failure: ExecFailed) -> None:
-        """The front-end has told the user, and its exit code is the launcher's business."""
-        log.info("rank %d: %s", self._ranks[peer.pid], os.strerror(failure.errno))
-
-    def gone(self, peer: Peer) -> None:
-        self.guard.gone(peer.pid)
-        rank = self._ranks.pop(peer.pid, None)
-        if rank is None:
-            return
-        if self.table.state(rank) is RankState.CONNECTED:
-            asyncio.get_running_loop().call_later(FINALIZE_LAG, self._rank_gone, rank)
-        else:
-            self._rank_gone(rank)
-
-    # What the ranks' PMIx server reports.
+    # What happens to ranks and the container.
 
     def _on_finalized(self, rank: int) -> None:
         self.table.finalized(rank)
         self._look_around()
 
     async def _on_abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
-        self.end_job(status, "", message)
+        log.info("rank %d asks for the end of the job, status %d", proc.rank, status)
+        self.ending.end(status, "", message)
 
-    # What happens to ranks, nodes and the container.
-
-    def _rank_gone(self, rank: int) -> None:
-        if self.table.gone(rank) and not self._terminated:
-            self.end_job(
-                1,
-                f"Rank {rank} ended between PMIx_Init and PMIx_Finalize, and the others would wait "
-                "for it, so the job is ended. Its own output says why it ended.",
-            )
+    def rank_gone(self, rank: int, owed: bool, status: int | None) -> None:
+        log.info("rank %d is gone, wait status %s%s", rank, status, ", owing" if owed else "")
+        if owed:
+            self.ending.rank_died(rank, status)
         self._look_around()
 
     def _look_around(self) -> None:
-        if self.table.settled:
-            self._settle()
-        if self.table.all_gone:
-            self._over.set()
-        elif not self.table.present and self._ready.done():
+        """What follows from what ranks and tasks are left."""
+        tasks = self.office.tasks
+        if tasks.living(self.table.pids):
+            return  # the next `shim exec` of a task may come
+        if self.table.settled or tasks.complete:
+            self.ending.part_ended()
+        if self.table.all_gone or (tasks.complete and not self.table.present):
+            self.finish()
+        elif not self.table.present and self.office.node:
             asyncio.get_running_loop().call_later(LINGER, self._give_up_waiting)
 
-    def _settle(self) -> None:
-        """No rank here owes PMIx anything more: from now on our loss harms nobody."""
-        if self._lifecycle and self._links:
-            self._lifecycle.tell_all(PartEnded(self._links.nspace, self.code))
-            self._lifecycle = None
-            # In launcher mode one libpmix is both; its client cannot leave before its server.
-            if self._upstream and self.settings.pmix_mode != "launcher":
-                self.spawn(self._upstream.finalize())
-
     def _give_up_waiting(self) -> None:
-        if not self.table.present:
-            self._over.set()
-
-    def _on_notice(self, node: int, notice: Notice) -> None:
-        if isinstance(notice, PartEnded):
-            self._ended_nodes.add(node)
-        elif isinstance(notice, Abort):
-            self.end_job(notice.status, "", notice.message, everywhere=False)
-
-    def _on_node_lost(self, node: int, reason: str) -> None:
-        if node in self._ended_nodes or self.table.settled or not self._links:
-            return
-        mesh = self._links.mesh
-        speaks = mesh.index == min(set(range(mesh.size)) - mesh.gone)
-        text = (
-            f"The agent of node {mesh.names[node]} was lost ({reason}), so the job is ended. "
-            "Look for the node's state with `sinfo -R`."
-        )
-        self.end_job(1, text if speaks else "")
+        if not self.table.present and not self.office.tasks.living(()):
+            self.finish()
 
     def _on_container_death(self, text: str) -> None:
-        if not self._terminated:
-            self.end_job(1, text + " Look at the node's memory and the image's file system.")
-
-    def end_job(self, code: int, text: str, message: str = "", *, everywhere: bool = True) -> None:
-        """End the job's ranks, once. *text* is for the user, *message* for the launcher."""
-        if self._ending:
-            return
-        self._ending = True
-        self.code = code & 0xFF or 1
-        if text:
-            self.say(f"shim: {text}")
-        if everywhere and self._lifecycle and self._links:
-            self._lifecycle.tell_all(Abort(self._links.nspace, 0, code, message or text))
-        self.spawn(self.end_ranks(code, message or text, everywhere=everywhere))
+        if not self.ending.cancelled:
+            self.ending.end(1, text + " Look at the node's memory and the image's file system.")
 
     def terminate(self, number: int) -> None:
         """A signal to the agent. The launcher's come with the ranks' own; the guard's death comes
         as SIGTERM too (PR_SET_PDEATHSIG), and then nobody else will end the ranks."""
-        self._terminated = True
+        log.info("signal %d", number)
+        if os.getppid() != self.guard_pid:
+            self.ending.end(1, "The guard of this node was killed, so the job is ended.")
+        elif number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            self.ending.cancelled = True
 
     async def absence(self, patience: float) -> None:
         """Wait until no rank is here, at most *patience* seconds."""
@@ -372,16 +266,16 @@ class Session(abc.ABC):
             await asyncio.sleep(0.02)
 
     def kill_ranks(self, number: int) -> None:
-        for pid in tuple(self._ranks):
+        for pid in self.table.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+                os.kill(pid, signal.SIGCONT)  # a stopped one would not hear
 
-
-def native_ticket(hello: Hello, added: Mapping[str, str], cpus: bytes | None) -> Ticket:
-    """For a rank outside any container: its own environment without the launcher's PMIx."""
-    own = {name: value for name, value in hello.env.items() if not name.startswith("PMIX_")}
-    own.pop("SHIM_FRONTEND", None)
-    return Ticket(namespaces=(), env={**own, **added}, cwd=hello.cwd, home="/", cpus=cpus)
+    async def terminate_softly(self, grace: float) -> None:
+        """SIGTERM to the ranks here, and SIGKILL to those that are left after *grace* seconds."""
+        self.kill_ranks(signal.SIGTERM)
+        await self.absence(grace)
+        self.kill_ranks(signal.SIGKILL)
 
 
 def _load_topology() -> Topology:
@@ -398,10 +292,3 @@ async def _within(work: Coroutine[Any, Any, None]) -> None:
             await work
     except Exception:
         log.exception("part of the take-down failed")
-
-
-async def terminate_softly(session: Session, grace: float) -> None:
-    """SIGTERM to the ranks here, and SIGKILL to those that are left after *grace* seconds."""
-    session.kill_ranks(signal.SIGTERM)
-    await session.absence(grace)
-    session.kill_ranks(signal.SIGKILL)

@@ -6,9 +6,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from pmix_server.upstream import Mode
 from shim.options import ExecOptions, parse_exec
 from shim.run.spec import SPEC_VARIABLE, RunSpec
+
+VOICE_VARIABLE = "SHIM_VOICE_FD"
+"""Set by the guard for the agent alone."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +27,18 @@ class Settings:
     run_dir: Path
     """Directory of this step on this node, mode 0700."""
     key: str
+    voice_fd: int
+    """The user's standard error."""
     options: ExecOptions | None
     """`shim exec`: the options of the front-end that started this agent."""
     spec: RunSpec | None
     """`shim run`: the whole job."""
 
     @property
-    def pmix_mode(self) -> str:
+    def pmix_mode(self) -> Mode:
         if self.options:
-            return self.options.pmix_mode
-        return self.spec.pmix_mode if self.spec else "auto"
+            return cast(Mode, self.options.pmix_mode)
+        return cast(Mode, self.spec.pmix_mode) if self.spec else "auto"
 
     @property
     def start_timeout(self) -> float:
@@ -40,7 +47,10 @@ class Settings:
 
     @property
     def verbose(self) -> bool:
-        return bool(self.options and self.options.verbose)
+        if self.options:
+            return self.options.verbose
+        apps = self.spec.apps if self.spec else ()
+        return any(app.exec_options.verbose for app in apps if not app.native)
 
     @property
     def report_to(self) -> str | None:
@@ -66,6 +76,7 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         guard_fd=args.guard_fd,
         run_dir=args.run_dir,
         key=args.key,
+        voice_fd=int(env.get(VOICE_VARIABLE, "2")),
         options=parse_exec(words) if words else None,
         spec=RunSpec.from_json(spec) if spec else None,
     )

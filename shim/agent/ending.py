@@ -1,0 +1,154 @@
+"""How a job ends before its time: at most once, with one sentence, on all nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from shim.agent.life import RankTable
+from shim.agent.links import Links
+from shim.agent.outcome import how, job_code, patience
+from shim.agent.voice import Voice
+from shim.overlay.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
+
+log = logging.getLogger(__name__)
+
+TOPIC = "the job's end"
+
+GUARDS_TURN = 2.0
+"""Seconds for the guard of an agent that died: it says so and asks the launcher to end the job.
+Where the whole node died there is no guard, and the other agents speak."""
+
+UNKNOWN = -1
+"""A rank's wait status, in messages, where the kernel does not tell it."""
+
+
+class EndRanks(Protocol):
+    """Ends the ranks here, and through the launcher those of other nodes if *everywhere*."""
+
+    async def __call__(self, code: int, text: str, *, everywhere: bool) -> None: ...
+
+
+class Ending:
+    """Decides that the job is to end, and sees to it.
+
+    Args:
+        table: the ranks of this node.
+        end_ranks: what differs between `shim exec` and `shim run`.
+        spawn: runs a coroutine in the background of the session.
+    """
+
+    def __init__(
+        self,
+        table: RankTable,
+        voice: Voice,
+        end_ranks: EndRanks,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self.code = 0
+        self.begun = False
+        self.cancelled = False
+        """The launcher has told us that it ends the job."""
+        self._table = table
+        self._voice = voice
+        self._end_ranks = end_ranks
+        self._spawn = spawn
+        self._links: Links | None = None
+        self._lifecycle: Lifecycle | None = None
+        self._ended_nodes: set[int] = set()
+
+    def attach(self, links: Links) -> None:
+        """The other agents are there."""
+        self._links = links
+        self._lifecycle = Lifecycle(links.mesh, self._on_notice)
+        links.mesh.on_lost(self._on_node_lost)
+
+    # Causes.
+
+    def rank_died(self, rank: int, status: int | None) -> None:
+        """A rank ended, though the others count on it. Whether they do is for the first node to
+        say, which knows of all nodes."""
+        links = self._links
+        if self.begun or links is None:
+            return
+        if links.mesh.index == 0 or 0 in links.mesh.gone:
+            self._suspect(rank, status)
+        elif self._lifecycle:
+            number = UNKNOWN if status is None else status
+            self._lifecycle.tell_all(RankExited(links.nspace, rank, number, 0, False))
+
+    def end(self, code: int, text: str, message: str = "", *, everywhere: bool = True) -> None:
+        """End the job's ranks, once. *text* is for the user, *message* for the launcher."""
+        if self.begun:
+            return
+        self.begun = True
+        self.code = code & 0xFF or 1
+        log.info("the job is ended with code %d: %s", self.code, text or message)
+        self._spawn(self._end(text, message or text, everywhere))
+
+    async def _end(self, text: str, message: str, everywhere: bool) -> None:
+        if text:
+            await self._voice.say_once(f"shim: {text}", TOPIC)
+        else:
+            self._voice.silence(TOPIC)
+        if everywhere and self._lifecycle and self._links:
+            self._lifecycle.tell_all(Abort(self._links.nspace, 0, self.code, message))
+        await self._end_ranks(self.code, message, everywhere=everywhere)
+
+    def part_ended(self) -> None:
+        """No rank here owes PMIx anything more: from now on our loss harms nobody."""
+        if self._lifecycle and self._links:
+            self._lifecycle.tell_all(PartEnded(self._links.nspace, self.code))
+
+    # What the other nodes tell.
+
+    def _on_notice(self, node: int, notice: Notice) -> None:
+        if isinstance(notice, PartEnded):
+            self._ended_nodes.add(node)
+        elif isinstance(notice, Abort):
+            self._voice.silence(TOPIC)
+            self.end(notice.status, "", notice.message, everywhere=False)
+        elif isinstance(notice, RankExited) and self._links and self._links.mesh.index == 0:
+            known = notice.exit_code != UNKNOWN
+            self._suspect(notice.rank, notice.exit_code if known else None)
+
+    def _suspect(self, rank: int, status: int | None) -> None:
+        delay = patience(status, cancelled=self.cancelled)
+        asyncio.get_running_loop().call_later(delay, self._judge, rank, status)
+
+    def _judge(self, rank: int, status: int | None) -> None:
+        if self._is_awaited():
+            self.end(
+                job_code(status),
+                f"Rank {rank} {how(status)} between PMIx_Init and PMIx_Finalize, and other ranks "
+                "wait for it, so the job is ended. Look for the reason in the rank's own output.",
+            )
+
+    def _is_awaited(self) -> bool:
+        """Whether any rank of the job is left that may want to hear of others."""
+        if not self._table.settled:
+            return True
+        mesh = self._links.mesh if self._links else None
+        others = set(range(mesh.size)) - {mesh.index} - mesh.gone if mesh else set()
+        return bool(others - self._ended_nodes)
+
+    def _on_node_lost(self, node: int, reason: str) -> None:
+        log.info("node %d is lost: %s", node, reason)
+        if node in self._ended_nodes or self._table.settled or self.begun:
+            return
+        asyncio.get_running_loop().call_later(GUARDS_TURN, self._mourn, node, reason)
+
+    def _mourn(self, node: int, reason: str) -> None:
+        if self._table.settled or self._links is None:
+            return
+        mesh = self._links.mesh
+        speaks = mesh.index == min(set(range(mesh.size)) - mesh.gone)
+        self.end(
+            1,
+            f"The agent of node {mesh.names[node]} was lost ({reason}), so the job is ended. "
+            "Look for the node's state with `sinfo -R`."
+            if speaks
+            else "",
+        )
