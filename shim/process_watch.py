@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+import select
+import signal
+from collections.abc import Callable, Iterable
 
 
 class ProcessWatch:
@@ -39,3 +42,35 @@ class ProcessWatch:
         pidfd = self._pidfds.pop(pid)
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
+
+
+class Stragglers:
+    """Processes that should end by themselves, and are ended if they do not."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._pidfds: list[int] = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                self._pidfds.append(os.pidfd_open(pid))
+
+    async def end(self, patience: float = 1.0) -> None:
+        """End those that are left: SIGTERM, and after *patience* seconds SIGKILL."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            left = [pidfd for pidfd in self._pidfds if not _has_ended(pidfd)]
+            for pidfd in left:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, number)
+            deadline = asyncio.get_running_loop().time() + patience
+            while left and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.01)
+                left = [pidfd for pidfd in left if not _has_ended(pidfd)]
+        for pidfd in self._pidfds:
+            os.close(pidfd)
+        self._pidfds.clear()
+
+
+def _has_ended(pidfd: int) -> bool:
+    # poll and not select: an agent of many ranks has descriptors beyond FD_SETSIZE.
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))

@@ -2,11 +2,13 @@
 #include "proxy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,8 +56,21 @@ static void reap(pid_t child)
     }
 }
 
+/* What is open belongs to the program: its readers wait for it alone to close it, and the agent
+ * takes the closing of our socket for its start. */
+static void let_go(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+    }
+    syscall(SYS_close_range, (unsigned)STDERR_FILENO + 1, ~0u, 0u);
+}
+
 _Noreturn static void stand_in(pid_t child, const sigset_t *waited)
 {
+    let_go();
     for (;;) {
         siginfo_t info;
         int number = sigwaitinfo(waited, &info);

@@ -38,11 +38,13 @@ from shim.container.view import (
     read_view,
 )
 from shim.errors import ShimError
-from shim.process_watch import ProcessWatch
+from shim.process_watch import ProcessWatch, Stragglers
 from shim.ticket import Hello, Namespace, Ticket
 
 LOG = "runtime.log"
 _CREDENTIALS = struct.Struct("3i")
+_FILE_SERVERS = ("squashfuse", "fuse", "gocryptfs")
+_SETTLE_SECONDS = 0.1
 _STOP_SECONDS = 5.0
 """The runtime needs some milliseconds to unmount; a hung FUSE server is not waited for."""
 
@@ -67,10 +69,11 @@ class Keeper:
         self._warnings = warnings(order.run_dir / LOG)
         self.namespaces = tuple(Namespace(flag, fd) for flag, fd in open_namespaces(view.pid))
         self._stopping = False
-        self._watch = ProcessWatch(self._on_end)
         # The runtime's children beside the keeper are its FUSE servers: without them the image
-        # is gone although the namespaces live.
-        for pid in (view.pid, runtime.pid, *children(runtime.pid)):
+        # is gone although the namespaces live, and without the runtime nobody would end them.
+        self._helpers = tuple(child for child in children(runtime.pid) if child != view.pid)
+        self._watch = ProcessWatch(self._on_end)
+        for pid in self.pids:
             self._watch.add(pid, command_name(pid))
 
     @classmethod
@@ -95,7 +98,7 @@ class Keeper:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        return (self.view.pid, self._runtime.pid)
+        return (self.view.pid, self._runtime.pid, *self._helpers)
 
     def admit(self, hello: Hello, additions: Additions) -> Ticket:
         # The runtime warned once for all ranks: the first one shows it.
@@ -114,6 +117,7 @@ class Keeper:
     async def stop(self) -> None:
         self._stopping = True
         self._watch.close()
+        helpers = Stragglers(self._helpers)
         # Our descriptors would keep the mount namespace, and with it the FUSE mount, whose server
         # the runtime gives a second to leave (imagedriver.go, stop).
         for space in self.namespaces:
@@ -121,17 +125,24 @@ class Keeper:
         self.namespaces = ()
         self._channel.close()
         await _end(self._runtime)
+        await helpers.end()
 
     def _on_end(self, pid: int, name: str) -> None:
         if self._stopping:
             return
         self._stopping = True
-        if pid == self.view.pid:
+        # The runtime's death kills the keeper too, and that may be noticed first.
+        asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._report_death, pid, name)
+
+    def _report_death(self, pid: int, name: str) -> None:
+        if pid == self._runtime.pid or (self._runtime.poll() or 0) < 0:
+            pid, what = self._runtime.pid, "The container runtime"
+        elif pid == self.view.pid:
             what = "The process that keeps the container"
-        elif pid == self._runtime.pid:
-            what = "The container runtime"
-        else:
+        elif name.startswith(_FILE_SERVERS):
             what = f"The server of the container's file system ({name})"
+        else:
+            what = f"The container's process {name}"
         self._order.on_death(f"{what} ended (pid {pid}), so the ranks on this node are ended.")
 
 

@@ -6,6 +6,7 @@ and not what we believe that it gives.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,11 +89,14 @@ def open_namespaces(pid: int) -> tuple[tuple[int, int], ...]:
 
 
 def children(pid: int) -> tuple[int, ...]:
-    """The children of a process; none where the kernel was built without CONFIG_PROC_CHILDREN."""
-    try:
-        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return ()
+    """The children of a process, whichever of its threads forked them (proc(5)).
+
+    None where the kernel was built without CONFIG_PROC_CHILDREN.
+    """
+    words: list[str] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            words += task.read_text().split()
     return tuple(map(int, words))
 
 

@@ -57,7 +57,7 @@ OPTION_SETS = [
     "--bind /opt:/mnt:ro,/usr",
     "--mount type=bind,src=/opt,dst=/mnt",
     "--scratch /scratch",
-    "--contain --workdir /tmp",
+    "--contain --workdir /shared/bench/workdir",
     "--writable-tmpfs",
     "--overlay /shared/bench/overlay",
     "--env X=a,Y=b",
@@ -86,6 +86,8 @@ def _files(bench: Bench) -> None:
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777)
     (bench.host / "overlay").chmod(0o777)
+    (bench.host / "workdir").mkdir(exist_ok=True)
+    (bench.host / "workdir").chmod(0o777)
     (bench.host / "env-file").write_text('FROM_FILE="a b"\nOTHER=$PLAIN\n')
 
 
