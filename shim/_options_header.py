@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from shim.options import TABLE, Option
-from shim.ticket import MAX_FRAME, PROTOCOL, Kind, Tag
+from shim.option_table import TABLE, Option
+from shim.ticket_wire import MAX_FRAME, PROTOCOL, Kind, Tag
 
 
 def header() -> str:
     """The text of shim_options.h."""
     return "\n".join(
         [
-            "/* Generated from shim/options.py and shim/ticket.py. */",
+            "/* Generated from shim/option_table.py and shim/ticket_wire.py. */",
             "#ifndef SHIM_OPTIONS_H",
             "#define SHIM_OPTIONS_H",
             f"#define SHIM_PROTOCOL {PROTOCOL}u",

@@ -18,7 +18,8 @@ from typing import Protocol
 from shim.errors import EXIT_SHIM, ShimError
 from shim.process_watch import ProcessWatch
 from shim.rank_socket import RankSocket
-from shim.ticket import Answer, Bound, ExecFailed, Hello, MalformedFrame, Progress, Refuse
+from shim.ticket import Answer, Bound, ExecFailed, Hello, Progress, Refuse
+from shim.ticket_wire import MalformedFrame
 
 _HELLO_SECONDS = 30.0
 """How long a connection may take to present itself. 1 MB of environment takes milliseconds."""

@@ -11,7 +11,8 @@ import contextlib
 import socket
 import struct
 
-from shim.ticket import Answer, Frame, Progress, Ticket, decode, encode, frame_length
+from shim.ticket import Answer, Frame, Progress, Ticket
+from shim.ticket_wire import decode, encode, frame_length
 
 _CHUNK = 1 << 18
 _CREDENTIALS = struct.Struct("3i")

@@ -1,4 +1,4 @@
-/* The command line of `shim exec`, read by the table of shim/options.py. */
+/* The command line of `shim exec`, read by the table of shim/option_table.py. */
 #ifndef SHIM_OPTIONS_PARSE_H
 #define SHIM_OPTIONS_PARSE_H
 

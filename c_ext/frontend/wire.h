@@ -1,4 +1,4 @@
-/* Frames between front-end and agent; shim/ticket.py describes them. */
+/* Frames between front-end and agent; shim/ticket.py says what passes, shim/ticket_wire.py how. */
 #ifndef SHIM_WIRE_H
 #define SHIM_WIRE_H
 

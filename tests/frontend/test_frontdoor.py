@@ -15,7 +15,8 @@ import pytest
 
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor, Peer
-from shim.ticket import Answer, Bound, ExecFailed, Fallback, Hello, Refuse, Ticket, encode
+from shim.ticket import Answer, Bound, ExecFailed, Fallback, Hello, Refuse, Ticket
+from shim.ticket_wire import encode
 
 Decision = Callable[[Hello], Awaitable[Answer]]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shim.errors import ShimError
-from shim.options import TABLE, ExecOptions, Option, Use, Value, help_text, parse_exec
+from shim.option_table import TABLE, Option, Use, Value
+from shim.options import ExecOptions, help_text, parse_exec
 from tests.frontend.desk import Desk
 
 

@@ -10,23 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shim.ticket import (
-    MAX_FRAME,
     Bound,
     Capabilities,
     ExecFailed,
     Fallback,
     Frame,
     Hello,
-    MalformedFrame,
     MemoryPolicy,
     Namespace,
     Progress,
     Refuse,
     Ticket,
-    decode,
-    encode,
-    frame_length,
 )
+from shim.ticket_wire import MAX_FRAME, MalformedFrame, decode, encode, frame_length
 
 text = st.binary(max_size=30).map(
     lambda data: data.replace(b"\0", b"").decode("utf-8", "surrogateescape")
