@@ -19,8 +19,8 @@ import yaml
 
 from shim.errors import ShimError
 
-RECIPE_VERSION = 1
-"""Raised when the way an image is built changes although its files do not."""
+RECIPE_VERSION = 2
+"""Raised when the way an image is built on its root changes although its files do not."""
 
 _SOURCE_MARK = "{{ examples }}/"
 _YAML_FIELDS = {"suite", "packages", "exclude"}
@@ -44,7 +44,7 @@ class ImageRecipe:
 
     def root_key(self, architecture: str) -> str:
         """Name of the Debian root in the cache: changes with whatever changes the root."""
-        parts = [RECIPE_VERSION, architecture, self.suite, self.packages, self.excluded]
+        parts = [architecture, self.suite, self.packages, self.excluded]
         return f"{self.name}-{_digest(json.dumps(parts).encode())}"
 
     def key(self, architecture: str) -> str:
@@ -54,7 +54,8 @@ class ImageRecipe:
             contents += [program.encode(), (self.examples / program).read_bytes()]
         # Lengths keep two files apart whose bytes only moved across their border.
         framed = b"".join(b"%d:%b" % (len(content), content) for content in contents)
-        return f"{self.name}-{_digest(self.root_key(architecture).encode() + framed)}"
+        recipe = f"{RECIPE_VERSION} {self.root_key(architecture)} "
+        return f"{self.name}-{_digest(recipe.encode() + framed)}"
 
 
 def source_directory() -> Path:
