@@ -17,38 +17,12 @@ from cpusets import (
     openmp_environment,
     plan_node,
 )
-
-PROGRAM = r"""
-#define _GNU_SOURCE
-#include <omp.h>
-#include <sched.h>
-#include <stdio.h>
-int main(void)
-{
-    #pragma omp parallel
-    #pragma omp critical
-    {
-        cpu_set_t set;
-        sched_getaffinity(0, sizeof set, &set);
-        printf("%d", omp_get_thread_num());
-        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-            if (CPU_ISSET(cpu, &set))
-                printf(" %d", cpu);
-        printf("\n");
-    }
-    return 0;
-}
-"""
+from tests.cpusets.openmp_program import compiled
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("openmp")
-    source = directory / "places.c"
-    source.write_text(PROGRAM, encoding="ascii")
-    target = directory / "places"
-    subprocess.run(["gcc", "-fopenmp", "-Wall", "-o", target, source], check=True)
-    return target
+    return compiled(tmp_path_factory.mktemp("openmp"))
 
 
 def seen(program: Path, placement: RankPlacement) -> dict[int, CpuSet]:
