@@ -32,21 +32,24 @@ _lock = threading.Lock()
 
 @contextmanager
 def only(settings: Mapping[str, str]) -> Iterator[None]:
-    """While libpmix starts: PMIX_* of the process's environment are exactly *settings*.
+    """While libpmix starts: PMIX_* of the C environment are exactly *settings*.
 
-    getenv in libpmix sees os.environ, which writes through to the C environment. One at a time.
+    os.environ, which other threads may be reading, keeps its content: only what getenv sees is
+    changed. One at a time.
     """
     with _lock:
-        saved = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+        saved = pmix_variables(os.environ.copy())
         try:
             for name in saved:
-                del os.environ[name]
-            os.environ.update(settings)
+                os.unsetenv(name)
+            for name, value in settings.items():
+                os.putenv(name, value)
             yield
         finally:
             for name in settings:
-                os.environ.pop(name, None)
-            os.environ.update(saved)
+                os.unsetenv(name)
+            for name, value in saved.items():
+                os.putenv(name, value)
 
 
 def pmix_variables(env: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -100,12 +101,12 @@ def start(
     return process
 
 
-def report(process: subprocess.Popen[str], timeout: float = 60) -> dict[str, Any]:
+def report(process: subprocess.Popen[str], timeout: float = 150) -> dict[str, Any]:
     """The report of a finished server; its stderr is shown if it failed."""
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        process.kill()
+        process.send_signal(signal.SIGABRT)  # faulthandler says where it is
         _, err = process.communicate()
         raise AssertionError(f"the server did not end within {timeout} s: {err}") from None
     assert process.returncode == 0, f"the server ended with {process.returncode}:\n{out}\n{err}"
@@ -118,7 +119,7 @@ def serve(
     request: dict[str, Any], *, env: dict[str, str] | None = None, root: Path = ROOT
 ) -> dict[str, Any]:
     """Run one server with its ranks to the end."""
-    return report(start(request, env=env, root=root), request.get("limit", 60))
+    return report(start(request, env=env, root=root), request.get("limit", 150))
 
 
 def serve_pair(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:

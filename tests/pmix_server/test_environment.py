@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import logging
 import os
@@ -12,6 +13,16 @@ import pytest
 from pmix_server import environment
 from pmix_server.messages import VARIABLE, Messages, is_harmless
 
+NAMES = ("PMIX_NAMESPACE", "PMIX_MCA_gds", "PMIX_NEW")
+libc = ctypes.CDLL(None)
+libc.getenv.restype = ctypes.c_char_p
+
+
+def getenv(name: str) -> str | None:
+    """What libpmix would see."""
+    value: bytes | None = libc.getenv(name.encode())
+    return None if value is None else value.decode()
+
 
 def test_only_the_given_variables_are_seen_while_libpmix_starts(
     monkeypatch: pytest.MonkeyPatch,
@@ -19,19 +30,21 @@ def test_only_the_given_variables_are_seen_while_libpmix_starts(
     monkeypatch.setenv("PMIX_NAMESPACE", "launcher")
     monkeypatch.setenv("PMIX_MCA_gds", "ds21")
     monkeypatch.setenv("SLURM_JOBID", "1")
+    python_sees = dict(os.environ)
     with environment.only({"PMIX_MCA_gds": "hash", "PMIX_NEW": "1"}):
-        assert environment.pmix_variables(os.environ) == {"PMIX_MCA_gds": "hash", "PMIX_NEW": "1"}
-        assert os.environ["SLURM_JOBID"] == "1"
-    assert os.environ["PMIX_NAMESPACE"] == "launcher"
-    assert environment.pmix_variables(os.environ)["PMIX_MCA_gds"] == "ds21"
-    assert "PMIX_NEW" not in os.environ
+        seen = {name: getenv(name) for name in NAMES}
+        assert seen == {"PMIX_NAMESPACE": None, "PMIX_MCA_gds": "hash", "PMIX_NEW": "1"}
+        assert getenv("SLURM_JOBID") == "1"
+        assert dict(os.environ) == python_sees  # other threads may be reading it
+    seen = {name: getenv(name) for name in NAMES}
+    assert seen == {"PMIX_NAMESPACE": "launcher", "PMIX_MCA_gds": "ds21", "PMIX_NEW": None}
 
 
 def test_they_are_restored_when_libpmix_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PMIX_RANK", "3")
     with pytest.raises(RuntimeError), environment.only({}):
         raise RuntimeError
-    assert os.environ["PMIX_RANK"] == "3"
+    assert getenv("PMIX_RANK") == "3"
 
 
 def test_a_rank_keeps_everything_but_the_launchers_pmix() -> None:

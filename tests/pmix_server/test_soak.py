@@ -15,6 +15,13 @@ from tests.pmix_server.programs import LIBRARIES
 FENCE_KIB, LAUNCH_KIB, SLACK_KIB = 0.2, 20, 1024
 
 
+def test_programs_that_fork_often_across_two_agents() -> None:
+    """fork and exec in the ranks, and processes that the agents start, while all copies run."""
+    soaks = run(["forks", "60"], launches=4, ranks=2, server="debian", client="debian", limit=120)
+    assert [soak.bad for soak in soaks] == [(), ()]
+    assert all(soak.descriptors_grown == 0 for soak in soaks)
+
+
 @pytest.mark.parametrize(("server", "client"), list(itertools.product(LIBRARIES, LIBRARIES)))
 def test_memory_and_descriptors_stay_flat(server: str, client: str) -> None:
     launches, fences = 15, 50
