@@ -35,10 +35,17 @@ ENVIRONMENT = {
     "SINGULARITYENV_BAR": "old name",
     "APPTAINERENV_PREPEND_PATH": "/first",
     "APPTAINER_BIND": "/shared",
-    "OMP_NUM_THREADS": "3",
     "LANG": "de_DE.UTF-8",
     "BASH_FUNC_f%%": "() { :; }",
 }
+
+ADDED_BY_THE_AGENT = {
+    "PMIX_": "the way to the node's PMIx server",
+    "OMP_": "the OpenMP threads follow the rank's CPUs",
+    "OMPI_MCA_": "shared-memory files go where the step's end removes them",
+    "FLUX_JOB_ID": "without a launcher of a known name Open MPI 4.1 takes itself for a singleton",
+}
+"""Prefixes of environment variables, which are all that the real agent changes."""
 
 OPTION_SETS = [
     "",
@@ -129,6 +136,26 @@ def test_the_same_holds_for_a_running_instance(bench: Bench) -> None:
 @pytest.mark.parametrize("umask", ["0077", "0002"])
 def test_the_umask_is_the_callers(bench: Bench, umask: str) -> None:
     assert unexpected(bench, "", bench.image, umask) == []
+
+
+@pytest.mark.parametrize("options", ["", "--cleanenv", "--containall", "--fakeroot", "--pid"])
+@pytest.mark.parametrize("no_pmix", [True, False])
+def test_the_real_agent_adds_environment_variables_only(
+    bench: Bench, options: str, no_pmix: bool
+) -> None:
+    host = probe(bench, ["sh", "-c", '"$0"', f"{bench.inside}/bin/probe"], "", "", "0022")
+    bare = ["env", "-u", "SHIM_PYTHON"]
+    plain = probe(bench, [*bare, "apptainer", "exec"], options, bench.image, "0022")
+    runtime = attributes(plain, host)
+    shim = [*bare, "/usr/local/bin/shim", "exec"]
+    if no_pmix:
+        shim.append("--no-pmix")
+    joined = attributes(probe(bench, shim, options, bench.image, "0022"), host)
+    allowed = {"OMP_"} if no_pmix else set(ADDED_BY_THE_AGENT)
+    added = tuple(f"environment.{prefix}" for prefix in allowed)
+    found = differences(runtime, joined)
+    assert [one for one in found if not one.attribute.startswith(added)] == []
+    assert all(one.attribute != "environment.PMIX_RANK" for one in found) is no_pmix
 
 
 def test_the_probe_sees_a_difference_where_there_is_one(bench: Bench) -> None:
