@@ -45,8 +45,9 @@ class Ended:
 
     @property
     def said(self) -> list[str]:
-        """The lines that we said, without our name in front."""
-        return re.findall(r"^shim: (.*)$", self.err, re.MULTILINE)
+        """The sentences that we said, without our name in front. What shows that a start takes
+        long is no sentence, and has no capital."""
+        return re.findall(r"^shim: ([A-Z].*)$", self.err, re.MULTILINE)
 
     @property
     def sentence(self) -> str:
