@@ -1,9 +1,9 @@
 """What it costs to become an MPI job: MPI_Init, one barrier and MPI_Finalize on two nodes.
 
-Sides, alternated: `srun --mpi=pmix shim exec` (our PMIx server and overlay), the same binary
-natively under `srun --mpi=pmix` (Slurm's PMIx server), and `apptainer exec --sharens` (a container, but
-Slurm's PMIx server): what that one costs more than native is reading the image. Ranks yield when they wait, on both sides: there are
-many more of them than CPUs here.
+Sides, alternated: `srun --mpi=pmix shim exec` (our PMIx server and overlay); the same binary
+natively under `srun --mpi=pmix` (Slurm's PMIx server); and `apptainer exec --sharens`, a container
+with Slurm's PMIx server: what that costs more than native is reading the image. Ranks yield when
+they wait, on all sides: there are many more of them than CPUs here.
 """
 
 from __future__ import annotations

@@ -25,6 +25,12 @@ Steps = Callable[[str], AbstractContextManager[None]]
 """Called with what is about to happen; the context lasts as long as it does."""
 
 
+BUILD_SECONDS = 600.0
+"""Longest time to make a SIF; a few seconds on an idle machine."""
+KEPT = 3
+"""So many contents of one image, and of its Debian root, stay in the cache."""
+
+
 class BuildNode(Protocol):
     """What is needed of a running cluster: a shared directory, and commands run as a user."""
 
@@ -163,7 +169,13 @@ def _build_in(node: BuildNode, recipe: ImageRecipe, archive: Path, image: Path) 
             *("--root-archive", str(inside / "root.tar")),
             *("--output", str(inside / "out" / "image.sif")),
         ]
-        result = node.run(command, user="demo", timeout=600)
+        try:
+            result = node.run(command, user="demo", timeout=BUILD_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise ShimError(
+                f"Building {recipe.name} in the cluster took longer than {BUILD_SECONDS:g} s.",
+                "Try again when the machine is less busy.",
+            ) from error
         if result.returncode != 0:
             raise ShimError(
                 f"Building {recipe.name} in the cluster failed.",
@@ -209,11 +221,14 @@ def place_file(source: Path, target: Path) -> None:
 
 
 def _forget_older(kept: Path, recipe: ImageRecipe) -> None:
-    """Remove what earlier contents of the same recipe left in the cache."""
+    """Remove all but the newest few contents of a recipe.
+
+    Some stay, so that two source trees on one machine do not remove each other's.
+    """
     digest_length = len(kept.stem) - len(recipe.name) - 1
-    for path in kept.parent.glob(f"{recipe.name}-{'?' * digest_length}.*"):
-        if path.stem != kept.stem and path.suffix == kept.suffix:
-            path.unlink()
+    found = kept.parent.glob(f"{recipe.name}-{'?' * digest_length}{kept.suffix}")
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        path.unlink()
 
 
 @contextmanager
