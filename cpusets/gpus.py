@@ -8,7 +8,8 @@ from fractions import Fraction
 from cpusets.cpuset import EMPTY, CpuSet
 from cpusets.devices import Device
 from cpusets.errors import PlanError
-from cpusets.mapping import Site, far, inside, per_rank
+from cpusets.localities import far
+from cpusets.mapping import Site, inside, per_rank
 from cpusets.request import NodeRequest
 from cpusets.shares import apportion, memory_domains, spread
 from cpusets.topology import Topology

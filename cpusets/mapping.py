@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cpusets.axes import OBJECTS, MapBy, RankBy
+from cpusets.axes import MapBy, RankBy
 from cpusets.cpuset import CpuSet, union
 from cpusets.errors import PlanError
+from cpusets.localities import objects_of, require
 from cpusets.request import NodeRequest
 from cpusets.shares import memory_domains, split, spread
 from cpusets.topology import Topology
@@ -50,7 +51,7 @@ def bind(topology: Topology, usable: CpuSet, cpus: CpuSet, request: NodeRequest)
         return cpus
     if target == "none":
         return usable
-    _require(topology, target, "bind ranks to")
+    require(topology, target, "bind ranks to")
     touched = [part for part in topology.parts(target, usable) if part & cpus]
     if per_rank(request) is not None:
         return union(touched)
@@ -117,7 +118,7 @@ def _packed(topology: Topology, usable: CpuSet, request: NodeRequest) -> list[Si
 
 def _dealt(topology: Topology, usable: CpuSet, request: NodeRequest, map_by: MapBy) -> list[Site]:
     """Ranks dealt over objects, each taking its CPUs in its object."""
-    objects = _objects(topology, usable, map_by)
+    objects = objects_of(topology, usable, map_by)
     need = per_rank(request)
     sizes = [len(units_of(topology, obj, request)) for obj in objects]
     if need:
@@ -127,7 +128,7 @@ def _dealt(topology: Topology, usable: CpuSet, request: NodeRequest, map_by: Map
         room = sizes if enough else [len(obj) for obj in objects]
     stretch = request.oversubscribe and any(room)
     if map_by.kind != "ppr" and len(request.ranks) > sum(room) and not stretch:
-        raise _too_many(request, sum(sizes), need or 1)
+        raise _too_many(request, sum(sizes if need else room), need)
     turns = _turns(map_by, room, request)
     counts = [turns.count(group) for group in range(len(objects))]
     places = [
@@ -139,57 +140,6 @@ def _dealt(topology: Topology, usable: CpuSet, request: NodeRequest, map_by: Map
         found.append(Site(group, places[group][taken[group]]))
         taken[group] += 1
     return found
-
-
-def _objects(topology: Topology, usable: CpuSet, map_by: MapBy) -> tuple[CpuSet, ...]:
-    if map_by.kind == "dist":
-        return nearest_domains(topology, usable, map_by.device)
-    if map_by.over == "node":
-        return (usable,)
-    _require(topology, map_by.level, "map ranks by")
-    return topology.parts(_hwloc_kind(map_by.level), usable)
-
-
-def _hwloc_kind(level: str) -> str:
-    return "pu" if level == "hwthread" else level
-
-
-def _require(topology: Topology, level: str, purpose: str) -> None:
-    if not topology.of_kind(_hwloc_kind(level)):
-        have = [o for o in OBJECTS if topology.of_kind(_hwloc_kind(o))]
-        raise PlanError(f"This node has no {level} to {purpose}.", f"It has {', '.join(have)}.")
-
-
-def nearest_domains(topology: Topology, usable: CpuSet, device: str) -> tuple[CpuSet, ...]:
-    """The memory domains of `usable`, the nearest to a device first. Raises PlanError."""
-    named = [d for d in topology.devices if device in (*d.names, d.pci, d.uuid)]
-    if not named:
-        names = ", ".join(d.name for d in topology.devices) or "none"
-        raise PlanError(
-            f"This node has no device {device!r}.", f"The devices that were found: {names}."
-        )
-    domains = memory_domains(topology, usable)
-    home = named[0]
-    return tuple(
-        sorted(domains, key=lambda cpus: (not cpus & home.cpus, far(topology, home.numa, cpus)))
-    )
-
-
-def far(topology: Topology, nodes: CpuSet, cpus: CpuSet) -> int:
-    """The least distance from NUMA nodes to those of some CPUs; 0 where the kernel has none."""
-    if topology.numa_distances is None:
-        return 0
-    numbers, matrix = topology.numa_distances
-    near = [node.os_index for node in topology.numa_nodes if node.cpus & cpus]
-    return min(
-        (
-            matrix[numbers.index(a) * len(numbers) + numbers.index(b)]
-            for a in nodes
-            for b in near
-            if a in numbers and b in numbers
-        ),
-        default=0,
-    )
 
 
 def _turns(map_by: MapBy, room: Sequence[int], request: NodeRequest) -> list[int]:
@@ -234,13 +184,15 @@ def _per_resource(map_by: MapBy, room: Sequence[int], request: NodeRequest) -> l
 def inside(
     topology: Topology, obj: CpuSet, count: int, need: int | None, request: NodeRequest
 ) -> Sequence[CpuSet]:
-    """The CPUs of `count` ranks within one object."""
+    """The CPUs of `count` ranks within one object. Raises PlanError if they do not fit."""
     if not count:
         return ()
+    units = topology.parts("pu", obj) if need is None else units_of(topology, obj, request)
+    room = len(units) // (need or 1)
+    if room == 0 or (count > room and not request.oversubscribe):
+        raise _too_many(request, len(units), need)
     if need is None:
-        return split(topology, obj, count) if count <= len(obj) else [obj] * count
-    units = units_of(topology, obj, request)
-    room = len(units) // need
+        return split(topology, obj, count) if count <= room else [obj] * count
     return [union(units[(i % room) * need : (i % room + 1) * need]) for i in range(count)]
 
 
@@ -257,9 +209,12 @@ def _ordered(found: Sequence[Site], rank_by: RankBy) -> list[Site]:
     return list(found)
 
 
-def _too_many(request: NodeRequest, units: int, need: int) -> PlanError:
-    count = len(request.ranks)
-    name = "hardware threads" if request.unit == "pu" else "cores"
+def _too_many(request: NodeRequest, units: int, exactly: int | None) -> PlanError:
+    """`units` are CPUs where ranks share out, else what the exact number counts."""
+    count, need = len(request.ranks), exactly or 1
+    name = "cores" if request.unit == "core" else "hardware threads"
+    if exactly is None:
+        name = "CPUs"
     each = f" of {need} {name}" if need > 1 else ""
     if units < need:
         return PlanError(

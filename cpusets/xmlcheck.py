@@ -48,7 +48,7 @@ def check_dialect(content: bytes, path: str) -> None:
         raise TopologyError(
             f"{path} is in the XML dialect {attributes['version']} of a newer hwloc, "
             "which hwloc 2 cannot read.",
-            "Export it with `lstopo --of xml --export-xml-flags v2 FILE`, or with hwloc 2.",
+            "Export it with hwloc 2, or with hwloc 3 in the dialect of version 2.",
         )
     if incomplete:
         raise TopologyError(f"{path} is damaged: the {incomplete[0]}.", _HINT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
@@ -108,20 +108,36 @@ def test_a_machine_without_compute_drivers_gives_no_gpus() -> None:
     st.sampled_from([Fraction(1, 3), Fraction(1, 2), Fraction(1), Fraction(2), Fraction(4)]),
     st.sets(st.integers(0, 15), min_size=1),
     st.sampled_from([None, MapBy("core"), MapBy("numa"), MapBy("slot")]),
+    st.none() | st.integers(1, 3),
+    st.booleans(),
 )
 def test_i15_gpus_are_exclusive_unless_shared_and_local_if_they_can_be(
-    ranks: int, per: Fraction, cpus: set[int], map_by: MapBy | None
+    ranks: int,
+    per: Fraction,
+    cpus: set[int],
+    map_by: MapBy | None,
+    cores: int | None,
+    oversubscribe: bool,
 ) -> None:
-    request = NodeRequest(tuple(range(ranks)), gpus_per_rank=per, map_by=map_by)
+    request = NodeRequest(
+        tuple(range(ranks)),
+        gpus_per_rank=per,
+        map_by=map_by,
+        cpus_per_rank=cores,
+        oversubscribe=oversubscribe,
+    )
     usable = CpuSet.of(cpus)
     try:
         plan = plan_node(MACHINE, usable, request)
     except PlanError:
-        assert ranks * per > 4 or map_by is not None
+        assert ranks * per > 4 or map_by or cores or not oversubscribe
         return
     users: Counter[Device] = Counter(chain.from_iterable(p.gpus for p in plan.placements))
     assert all(len(p.gpus) == max(1, per) for p in plan.placements)
     assert max(users.values()) <= (per.denominator if per < 1 else 1)
+    masks = [p.cpus for p in plan.placements]
+    if not oversubscribe:
+        assert all(a.isdisjoint(b) for a, b in combinations(masks, 2))
     for p in plan.placements:
         local = any(gpu.cpus & usable for gpu in p.gpus)
         if map_by is None and local:

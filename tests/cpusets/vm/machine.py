@@ -45,7 +45,7 @@ def boot(kernel: Path, initramfs: Path, limit_s: float) -> dict[str, Any]:
 
 
 def kernel() -> Path:
-    """Debian's cloud kernel, unpacked into the cache once; qemu is installed where it is missing."""
+    """Debian's cloud kernel, unpacked into the cache once; qemu too is installed if missing."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shim-vm"
     if not shutil.which(_QEMU):
         _run(["apt-get", "install", "-y", "--no-install-recommends", "qemu-system-x86"])
