@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shim.errors import EXIT_NOT_FOUND, ShimError
+from shim.errors import ShimError
 from shim.options import ExecOptions
 
 NAMES = ("apptainer", "singularity")
@@ -47,7 +47,7 @@ def find_runtime(chosen: str | None, env: Mapping[str, str]) -> Runtime:
     """The runtime named by --runtime, else the first one on PATH.
 
     Raises:
-        ShimError: there is none (exit code 127).
+        ShimError: there is none.
     """
     path = env.get("PATH")
     if chosen is not None:
@@ -56,7 +56,6 @@ def find_runtime(chosen: str | None, env: Mapping[str, str]) -> Runtime:
             raise ShimError(
                 f"The container runtime {chosen!r} was not found or is not executable.",
                 "Name another one with --runtime, or put it on PATH.",
-                exit_code=EXIT_NOT_FOUND,
             )
     else:
         found = next(filter(None, (shutil.which(name, path=path) for name in NAMES)), None)
@@ -64,7 +63,6 @@ def find_runtime(chosen: str | None, env: Mapping[str, str]) -> Runtime:
             raise ShimError(
                 "Neither apptainer nor singularity is on PATH.",
                 "Load the site's module for it, or name the program with --runtime.",
-                exit_code=EXIT_NOT_FOUND,
             )
     return Runtime(found, _is_setuid(Path(found).resolve()))
 

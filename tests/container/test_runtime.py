@@ -41,7 +41,7 @@ def test_no_runtime(tmp_path: Path, chosen: str | None) -> None:
     program(tmp_path / "apptainer", mode=0o644)
     with pytest.raises(ShimError) as error:
         find_runtime(chosen, {"PATH": str(tmp_path)})
-    assert error.value.exit_code == 127
+    assert error.value.exit_code == 125
     assert "--runtime" in error.value.hint
 
 
