@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pmix_server import _pmixcore, blocking, dispatch, environment, jobdata, keys, library
 from pmix_server.channel import Channel
+from pmix_server.directories import private_directory
 from pmix_server.errors import PmixError
 from pmix_server.host import Host
 from pmix_server.job import JobSpec
@@ -79,7 +80,7 @@ class Server:
         """
         self._host = host
         self.node = node or socket.gethostname().split(".")[0]
-        directory = _private_directory(Path(tmpdir))
+        directory = private_directory(Path(tmpdir))
         self._library = library.load_server(library_path or library.find(os.environ))
         self._channel.open()
         if isinstance(upstream, LauncherUpstream):
@@ -122,7 +123,7 @@ class Server:
             )
         for directory in (job.tmpdir, jobdata.namespace_directory(job)):
             if directory is not None:
-                _private_directory(Path(directory))
+                private_directory(Path(directory))
         infos = jobdata.job_info(job, self._locality(job))
         await self._channel.call(
             "Registering the job", _pmixcore.register_nspace, job.nspace, len(job.here.ranks), infos
@@ -252,19 +253,3 @@ class Server:
             task.add_done_callback(self._tasks.discard)
         else:
             request.answer(Status.ERR_NOT_SUPPORTED)
-
-
-def _private_directory(path: Path) -> Path:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise PmixError(
-            f"The directory {path} for the PMIx server cannot be made: {error.strerror}.",
-            "Choose a directory on local storage that you may write.",
-        ) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise PmixError(
-            f"The directory {path} for the PMIx server is not writable.",
-            "Choose a directory on local storage that you may write.",
-        )
-    return path

@@ -85,11 +85,18 @@ void element_free(pmix_data_type_t type, void *element);
 pmix_info_t *infos_copy(const pmix_info_t *from, size_t count);
 void infos_free(pmix_info_t *infos, size_t count);
 
-/* ---- convert.c: Python objects from and to PMIx values -------------------- */
+/* ---- scalars.c: the types that are plain numbers --------------------------- */
 
 enum scalar_kind { SCALAR_UNSIGNED, SCALAR_SIGNED, SCALAR_BOOL, SCALAR_REAL };
-/* Fills kind for the types that are plain numbers. */
+/* Size of a number of a type; 0 for another type. */
+size_t scalar_size(pmix_data_type_t type);
+/* False for a type that is no number or is not handled. */
 bool scalar_kind_of(pmix_data_type_t type, enum scalar_kind *kind);
+/* An integer of size bytes. */
+uint64_t load_unsigned(const void *element, size_t size);
+int64_t load_signed(const void *element, size_t size);
+
+/* ---- to_python.c, from_python.c -------------------------------------------- */
 
 PyObject *value_to_python(const pmix_value_t *value); /* (type, data) */
 bool value_from_python(pmix_value_t *value, pmix_data_type_t type, PyObject *data);
@@ -139,6 +146,8 @@ struct record *queue_take(enum role role);
 PyObject *py_queue_fd(PyObject *self, PyObject *args);
 PyObject *py_drain(PyObject *self, PyObject *args);
 
+/* ---- pending.c: outgoing calls --------------------------------------------- */
+
 /* An outgoing call under way: what must stay alive until libpmix calls back. */
 struct pending {
     unsigned long token;
@@ -155,8 +164,8 @@ void pending_free(struct pending *pending);
 void pending_complete(struct pending *pending, int status, const char *data, size_t ndata,
                       const pmix_value_t *value);
 void pending_op_done(pmix_status_t status, void *cbdata); /* a pmix_op_cbfunc_t */
-/* Common end of every *_nb wrapper: None if the completion will come, else OSError-free
- * Python exception PMIxError(status) after freeing pending. */
+/* Common end of every wrapper of a *_nb call: None if the completion will come, else the
+ * exception PMIxError(status) and pending is freed. */
 PyObject *pending_started(struct pending *pending, pmix_status_t status);
 
 /* ---- request.c: a rank's request as a Python object, answered exactly once -- */

@@ -8,46 +8,6 @@
 #include <string.h>
 #include <sys/time.h>
 
-static size_t scalar_size(pmix_data_type_t type)
-{
-    switch (type) {
-    case PMIX_BOOL: return sizeof(bool);
-    case PMIX_BYTE:
-    case PMIX_INT8:
-    case PMIX_UINT8:
-    case PMIX_PERSIST:
-    case PMIX_SCOPE:
-    case PMIX_DATA_RANGE:
-    case PMIX_COMMAND:
-    case PMIX_PROC_STATE:
-    case PMIX_ALLOC_DIRECTIVE:
-    case PMIX_LINK_STATE:
-    case PMIX_JOB_STATE: return sizeof(uint8_t);
-    case PMIX_INT16:
-    case PMIX_UINT16:
-    case PMIX_DATA_TYPE:
-    case PMIX_LOCTYPE:
-    case PMIX_IOF_CHANNEL: return sizeof(uint16_t);
-    case PMIX_INT:
-    case PMIX_UINT:
-    case PMIX_INT32:
-    case PMIX_UINT32:
-    case PMIX_STATUS:
-    case PMIX_PROC_RANK:
-    case PMIX_INFO_DIRECTIVES: return sizeof(uint32_t);
-    case PMIX_INT64:
-    case PMIX_UINT64:
-    case PMIX_DEVTYPE: return sizeof(uint64_t);
-    case PMIX_SIZE: return sizeof(size_t);
-    case PMIX_PID: return sizeof(pid_t);
-    case PMIX_TIME: return sizeof(time_t);
-    case PMIX_TIMEVAL: return sizeof(struct timeval);
-    case PMIX_FLOAT: return sizeof(float);
-    case PMIX_DOUBLE: return sizeof(double);
-    default: return 0;
-    }
-}
-
 size_t element_size(pmix_data_type_t type)
 {
     switch (type) {

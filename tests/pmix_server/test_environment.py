@@ -7,10 +7,12 @@ import ctypes
 import fcntl
 import logging
 import os
+from pathlib import Path
 
 import pytest
 
-from pmix_server import environment
+from pmix_server import PmixError, environment
+from pmix_server.directories import private_directory
 from pmix_server.messages import VARIABLE, Messages, is_harmless
 
 NAMES = ("PMIX_NAMESPACE", "PMIX_MCA_gds", "PMIX_NEW")
@@ -96,3 +98,10 @@ def test_a_full_pipe_costs_messages_not_time() -> None:
         messages.close()
 
     asyncio.run(scenario())
+
+
+def test_a_directory_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PmixError, match="cannot be made") as error:
+        private_directory(tmp_path / "file" / "below")
+    assert error.value.hint

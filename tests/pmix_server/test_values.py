@@ -12,7 +12,8 @@ from tests.pmix_server.programs import CORE, ROOT, build_module, sanitizer_envir
 
 def test_values_survive_the_way_through_c(tmp_path: Path) -> None:
     here = Path(__file__).parent
-    sources = [CORE / "values.c", CORE / "convert.c", here / "values_probe.c"]
+    names = ("values", "scalars", "to_python", "from_python")
+    sources = [*(CORE / f"{name}.c" for name in names), here / "values_probe.c"]
     build_module(tmp_path / "values_probe.so", sources)
     done = subprocess.run(
         [sys.executable, str(here / "check_values.py"), str(tmp_path)],

@@ -1,5 +1,5 @@
-/* A module for the tests of values.c and convert.c alone, without libpmix: values from Python,
- * copied as an upcall copies them, and back. Built with the sanitizers. */
+/* A module for the tests of values between Python and PMIx, without libpmix: from Python, copied
+ * as an upcall copies them, and back. Built with the sanitizers. */
 #include "pmixcore.h"
 
 static PyObject *roundtrip(PyObject *self, PyObject *sequence)
