@@ -38,6 +38,7 @@ class Ending:
         table: the ranks of this node.
         end_ranks: what differs between `shim exec` and `shim run`.
         spawn: runs a coroutine in the background of the session.
+        on_verdict: called when nothing of this is to be waited for any more.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Ending:
         voice: Voice,
         end_ranks: EndRanks,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        on_verdict: Callable[[], None],
     ) -> None:
         self.code = 0
         self.begun = False
@@ -58,6 +60,14 @@ class Ending:
         self._links: Links | None = None
         self._lifecycle: Lifecycle | None = None
         self._ended_nodes: set[int] = set()
+        self._on_verdict = on_verdict
+        self._suspects = 0
+        self._reported: list[tuple[int, int | None]] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether a rank's death is still to be judged here; until then we must not leave."""
+        return self._suspects > 0 and not self.begun
 
     def attach(self, links: Links) -> None:
         """The other agents are there."""
@@ -76,6 +86,7 @@ class Ending:
         if links.mesh.index == 0 or 0 in links.mesh.gone:
             self._suspect(rank, status)
         elif self._lifecycle:
+            self._reported.append((rank, status))
             number = UNKNOWN if status is None else status
             self._lifecycle.tell_all(RankExited(links.nspace, rank, number, 0, False))
 
@@ -96,6 +107,7 @@ class Ending:
         if everywhere and self._lifecycle and self._links:
             self._lifecycle.tell_all(Abort(self._links.nspace, 0, self.code, message))
         await self._end_ranks(self.code, message, everywhere=everywhere)
+        self._on_verdict()
 
     def part_ended(self) -> None:
         """No rank here owes PMIx anything more: from now on our loss harms nobody."""
@@ -115,16 +127,20 @@ class Ending:
             self._suspect(notice.rank, notice.exit_code if known else None)
 
     def _suspect(self, rank: int, status: int | None) -> None:
+        self._suspects += 1
         delay = patience(status, cancelled=self.cancelled)
         asyncio.get_running_loop().call_later(delay, self._judge, rank, status)
 
     def _judge(self, rank: int, status: int | None) -> None:
+        self._suspects -= 1
         if self._is_awaited():
             self.end(
                 job_code(status),
                 f"Rank {rank} {how(status)} between PMIx_Init and PMIx_Finalize, and other ranks "
                 "wait for it, so the job is ended. Look for the reason in the rank's own output.",
             )
+        elif not self._suspects:
+            self._on_verdict()
 
     def _is_awaited(self) -> bool:
         """Whether any rank of the job is left that may want to hear of others."""
@@ -136,6 +152,10 @@ class Ending:
 
     def _on_node_lost(self, node: int, reason: str) -> None:
         log.info("node %d is lost: %s", node, reason)
+        if node == 0:
+            for rank, status in self._reported:
+                self._suspect(rank, status)
+            self._reported.clear()
         if node in self._ended_nodes or self._table.settled or self.begun:
             return
         asyncio.get_running_loop().call_later(GUARDS_TURN, self._mourn, node, reason)

@@ -41,8 +41,9 @@ class GuardPipe:
             if not self._line(f"say {line}"):
                 self._speak(line)
 
-    def done(self) -> None:
-        self._line("done")
+    def done(self) -> bool:
+        """Everything is over. False: there is no guard to hear it, and to remove our files."""
+        return self._line("done")
 
     def _line(self, text: str) -> bool:
         """Lines shorter than PIPE_BUF are written whole (pipe(7)). False: the guard is dead, which

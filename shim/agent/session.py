@@ -23,6 +23,7 @@ from pmix_server.collectives import Collectives
 from pmix_server.upstream import Mode
 from shim.agent import shared_memory
 from shim.agent.bindings import BindingReport, report_path
+from shim.agent.cleanup import remove_step
 from shim.agent.containers import Containers
 from shim.agent.context import read_context
 from shim.agent.ending import Ending
@@ -71,7 +72,7 @@ class Session(abc.ABC):
         )
         self.door = FrontDoor(self.office, socket.socket(fileno=settings.listen_fd))
         self.uplink = Uplink(self.upstream_mode(), self.env)
-        self.ending = Ending(self.table, self.voice, self.end_ranks, self.spawn)
+        self.ending = Ending(self.table, self.voice, self.end_ranks, self.spawn, self._look_around)
         self.links: Links | None = None
         self._over = asyncio.Event()
         self._fatal = False
@@ -204,8 +205,8 @@ class Session(abc.ABC):
         if node and node.server:
             parts.append(node.server.stop())
         await asyncio.gather(*map(_within, parts))
-        if not self._fatal:
-            self.guard.done()
+        if not self._fatal and not self.guard.done():
+            remove_step(self.settings.run_dir, self.settings.key)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -234,6 +235,8 @@ class Session(abc.ABC):
         tasks = self.office.tasks
         if tasks.living(self.table.pids):
             return  # the next `shim exec` of a task may come
+        if self.ending.pending:
+            return
         if self.table.settled or tasks.complete:
             self.ending.part_ended()
         if self.table.all_gone or (tasks.complete and not self.table.present):

@@ -24,9 +24,14 @@ _SETTINGS = (
 )
 
 
+def directory_of(key: str) -> Path:
+    """Where the step's shared memory is (the guard knows it by the same rule)."""
+    return Path(f"/dev/shm/shim-{os.geteuid()}.{key}")
+
+
 def make_directory(key: str) -> Path | None:
     """Make the step's directory for shared memory; None where there is no /dev/shm to use."""
-    path = Path(f"/dev/shm/shim-{os.geteuid()}.{key}")
+    path = directory_of(key)
     try:
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

@@ -186,15 +186,17 @@ def queue_is_empty(cluster: Cluster) -> None:
 
 @pytest.fixture
 def nothing_left(cluster: Cluster) -> Callable[[], None]:
-    """Fails unless soon nothing of ours is on any node."""
+    """Fails unless soon nothing is on any node that was not there before the test."""
+
+    def left() -> set[str]:
+        found = cluster.leftovers()
+        processes = {f"process {p.node}: {p.pid} {p.command}" for p in found.processes}
+        return {*processes, *(f"mount {mount}" for mount in found.mounts), *found.files}
+
+    before = left()
 
     def check() -> None:
-        def left() -> list[str]:
-            found = cluster.leftovers()
-            mine = [f"process {p.node}: {p.pid} {p.command}" for p in found.processes]
-            return [*mine, *(f"mount {m}" for m in found.mounts), *found.files]
-
-        assert eventually(lambda: not left(), 5), "\n".join(left())
+        assert eventually(lambda: not left() - before, 5), "\n".join(sorted(left() - before))
 
     return check
 
