@@ -74,6 +74,13 @@ class RunSession(Session):
         worst = await self._processes.wait(self._on_end)
         if not self.ending.begun:
             self.ending.code = worst
+        self.finish()
+
+    def look_around(self) -> None:
+        """The ranks are our children, so `launch` knows when the last has ended; the launcher's
+        task is this agent, which has no other program to run after them."""
+        if self.table.settled:
+            self.ending.part_ended()
 
     def _on_end(self, rank: int, code: int) -> None:
         """As mpirun does: a rank that fails ends the job, since the others would wait for it."""

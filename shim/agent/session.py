@@ -68,11 +68,11 @@ class Session(abc.ABC):
             self.env, self.cwd, settings.run_dir, settings.key, self.guard, self._on_container_death
         )
         self.office = Office(
-            self, self.table, self.containers, self.guard, self.voice, self._look_around
+            self, self.table, self.containers, self.guard, self.voice, self.look_around
         )
         self.door = FrontDoor(self.office, socket.socket(fileno=settings.listen_fd))
         self.uplink = Uplink(self.upstream_mode(), self.env)
-        self.ending = Ending(self.table, self.voice, self.end_ranks, self.spawn, self._look_around)
+        self.ending = Ending(self.table, self.voice, self.end_ranks, self.spawn, self.look_around)
         self.links: Links | None = None
         self._over = asyncio.Event()
         self._fatal = False
@@ -218,7 +218,7 @@ class Session(abc.ABC):
 
     def _on_finalized(self, rank: int) -> None:
         self.table.finalized(rank)
-        self._look_around()
+        self.look_around()
 
     async def _on_abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
         log.info("rank %d asks for the end of the job, status %d", proc.rank, status)
@@ -228,9 +228,9 @@ class Session(abc.ABC):
         log.info("rank %d is gone, wait status %s%s", rank, status, ", owing" if owed else "")
         if owed:
             self.ending.rank_died(rank, status)
-        self._look_around()
+        self.look_around()
 
-    def _look_around(self) -> None:
+    def look_around(self) -> None:
         """What follows from what ranks and tasks are left."""
         tasks = self.office.tasks
         if tasks.living(self.table.pids):
