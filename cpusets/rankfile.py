@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cpusets.cpuset import CpuSet, union
@@ -53,6 +53,22 @@ def parse_rankfile(text: str) -> tuple[RankLine, ...]:
             f"Number the ranks 0 to {len(lines) - 1} without a hole.",
         )
     return tuple(lines[rank] for rank in sorted(lines))
+
+
+def lines_by_node(
+    lines: Sequence[RankLine], nodes: Sequence[str]
+) -> tuple[tuple[RankLine, ...], ...]:
+    """The lines of each node of the job. Raises PlanError for a node that the job has not."""
+    found: list[list[RankLine]] = [[] for _ in nodes]
+    names = {name: at for at, node in enumerate(nodes) for name in (node, f"+n{at}")}
+    for line in lines:
+        if line.node not in names:
+            raise PlanError(
+                f"The rank file puts rank {line.rank} on {line.node}, which the job has not.",
+                f"The nodes are {', '.join(nodes[:8])} (or +n0, +n1 …).",
+            )
+        found[names[line.node]].append(line)
+    return tuple(map(tuple, found))
 
 
 def cpus_of(line: RankLine, topology: Topology) -> CpuSet:

@@ -97,6 +97,12 @@ class FrontDoor:
             self._listener.close()
             self._listener = None
 
+    async def settle(self, patience: float) -> None:
+        """Let conversations with processes that have ended come to their end, which may wait in
+        the socket while the process's exit is known already; at most *patience* seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+
     async def stop(self) -> None:
         """Stop accepting and drop every conversation."""
         self.close()

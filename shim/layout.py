@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pmix_server import NodeRanks
-from shim.run.distribute import NodeSlots, distribute
 from shim.run.spec import App, RunSpec
 
 
@@ -40,23 +39,18 @@ def layout_of_step(nodes: Sequence[NodeRanks], rank: int) -> Layout:
     return Layout(tuple(nodes), local)
 
 
-def layout_of_run(spec: RunSpec, nodes: Sequence[NodeSlots], local: int) -> Layout:
-    """`shim run`: deal the ranks of all programs, in the order of the command line.
+def layout_of_run(
+    spec: RunSpec, names: Sequence[str], numbers: Sequence[tuple[int, ...]], local: int
+) -> Layout:
+    """`shim run`: the ranks of all programs, in the order of the command line.
 
-    Raises:
-        ShimError: they do not fit.
+    Args:
+        numbers: the rank numbers of each node.
     """
-    total = sum(app.ranks or 0 for app in spec.apps) or _all_slots(spec, nodes)
-    blocks = distribute(total, nodes, per_node=spec.per_node, oversubscribe=spec.oversubscribe)
+    total = sum(map(len, numbers))
     return Layout(
-        nodes=tuple(NodeRanks(node.name, block) for node, block in zip(nodes, blocks, strict=True)),
+        nodes=tuple(NodeRanks(*node) for node in zip(names, numbers, strict=True)),
         local=local,
         apps=spec.apps,
         app_of=tuple(at for at, app in enumerate(spec.apps) for _ in range(app.ranks or total)),
     )
-
-
-def _all_slots(spec: RunSpec, nodes: Sequence[NodeSlots]) -> int:
-    """One program without -n: a rank for every slot, as srun does within an allocation."""
-    limit = spec.per_node or max(node.slots for node in nodes)
-    return sum(min(node.slots, limit) for node in nodes)

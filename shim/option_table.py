@@ -73,9 +73,25 @@ _STEP_CGROUP = (
 _ROOT_ONLY = "the runtime allows it to root only; leave it out"
 _CHECKPOINT = "a joined rank is not a child of DMTCP; use the runtime itself for checkpointing"
 
+MAPPING_OPTIONS = (
+    _own("threads", "OpenMP threads per rank (default: the rank's CPUs)", letter="t"),
+    _own("map-by", "auto, slot, node, package, numa, l3, l2, core, hwthread, ppr:N:OBJECT, ..."),
+    _own("rank-by", "order of ranks: slot, fill, span, node"),
+    _own("bind-to", "none, hwthread, core, l2, l3, numa, package (default: the rank's share)"),
+    _own("cpus-per-rank", "cores per rank"),
+    _own("smt", "hardware threads used per core"),
+    _own("reserve", "cores kept free: N, N:l3, cpus:LIST"),
+    _own("gpus-per-rank", "GPUs per rank: a number, or 1/k"),
+    _own("device-order", "which GPUs a rank gets: nearest"),
+    _own("mem-bind", "memory policy: none, local, bind, preferred, interleave"),
+    _own("cpu-bind", "auto (default), none: as launched, or map_cpu:, mask_cpu:, list:, cores:"),
+    _own("rankfile", "file that says where each rank sits"),
+    _own("oversubscribe", "allow more ranks than CPUs", Value.NONE),
+)
+"""Who sits where (docs/mapping.md). In `shim run` they belong to the job, not to one program."""
+
 OWN_OPTIONS = (
-    _own("threads", "OpenMP threads per rank (default: the rank's CPUs)"),
-    _own("cpu-bind", "auto (default): bind each rank to its CPUs; none: leave it as launched"),
+    *MAPPING_OPTIONS,
     _own("report-bindings", "print who sits where, or write it to FILE", Value.OPTIONAL),
     _own("no-pmix", "the program uses no PMIx: every task is on its own", Value.NONE),
     _own("pmix-mode", "upstream PMIx client: auto, isolated, launcher, agent or none"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shim.errors import ShimError
+from shim.mapping_words import AS_USUAL, MappingWords, binds_cpus, choice, count, mapping_words
 from shim.option_table import (
     OWN_OPTIONS,
     REFUSED_OPTIONS,
@@ -25,7 +26,6 @@ from shim.option_table import (
 __all__ = ["TABLE", "ExecOptions", "Option", "Value", "help_text", "parse_exec"]
 
 PMIX_MODES = ("auto", "isolated", "launcher", "agent", "none")
-CPU_BIND_MODES = ("auto", "none")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ExecOptions:
     """Options for the runtime, each one word: `--bind=/a:/b`, `--nv`."""
     image: str
     command: tuple[str, ...]
-    threads: int | None = None
+    mapping: MappingWords = AS_USUAL
     bind_cpus: bool = True
     report_bindings: str | None = None
     """None: no report; "": to stderr; else a file."""
@@ -137,35 +137,15 @@ def _with_own(
         runtime_arguments=runtime,
         image=image,
         command=command,
-        threads=_count(own, "threads"),
-        bind_cpus=_choice(own, "cpu-bind", CPU_BIND_MODES) != "none",
+        mapping=mapping_words(own),
+        bind_cpus=binds_cpus(own),
         report_bindings=report if "report-bindings" in own else None,
         no_pmix="no-pmix" in own,
-        pmix_mode=_choice(own, "pmix-mode", PMIX_MODES),
+        pmix_mode=choice(own, "pmix-mode", PMIX_MODES),
         runtime=own.get("runtime"),
-        start_timeout=float(_count(own, "start-timeout") or ExecOptions.start_timeout),
+        start_timeout=float(count(own, "start-timeout") or ExecOptions.start_timeout),
         verbose="verbose" in own,
     )
-
-
-def _count(own: dict[str, str | None], name: str) -> int | None:
-    word = own.get(name)
-    if word is None:
-        return None
-    if not word.isdecimal() or int(word) < 1:
-        raise ShimError(
-            f"Option --{name} has the value {word!r}.", "It must be a whole number above zero."
-        )
-    return int(word)
-
-
-def _choice(own: dict[str, str | None], name: str, choices: tuple[str, ...]) -> str:
-    word = own.get(name) or choices[0]
-    if word not in choices:
-        raise ShimError(
-            f"Option --{name} has the value {word!r}.", f"It must be one of {', '.join(choices)}."
-        )
-    return word
 
 
 def help_text() -> str:

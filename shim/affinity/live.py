@@ -67,10 +67,15 @@ def _report(
         threads=threads,
         verdict=str(verdict),
         narrowed_by=verdict.narrowed_by,
-        numa=str(CpuSet.of(n.os_index or 0 for n in topology.numa_nodes if n.cpus & mine)),
+        numa=numa_nodes(topology, mine),
         gpus=tuple(rank.env[name] for name in _VISIBLE if rank.env.get(name)),
         memory=memory_policy(rank.pid),
     )
+
+
+def numa_nodes(topology: Topology, cpus: CpuSet) -> str:
+    """The NUMA nodes that hold the CPUs, by OS index."""
+    return str(CpuSet.of(n.os_index or 0 for n in topology.numa_nodes if n.cpus & cpus))
 
 
 def places_of(text: str) -> CpuSet:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cpusets import CpuSet, RankReport, judge, render_table, to_json
 from pmix_server.mesh import Body, Mesh
+from shim.affinity.live import memory_policy, numa_nodes
 from shim.agent.placement import Placement
 from shim.errors import ShimError
 
@@ -21,6 +24,8 @@ class _Bound:
     placement: Placement
     effective: CpuSet
     pids: tuple[int, int]
+    limits: Mapping[str, CpuSet]
+    memory: str
 
 
 class BindingReport:
@@ -47,26 +52,50 @@ class BindingReport:
         self._say = say
         self._local: dict[int, _Bound] = {}
         self._nodes: dict[int, list[RankReport]] = {}
+        self._published = asyncio.Event()
         if mesh.index == 0:
             mesh.subscribe(KIND, self._on_node)
+        if not expected:
+            self._send([])
+
+    async def wait(self, patience: float) -> None:
+        """Ranks may end before the other nodes' reports are here: give these *patience* seconds.
+
+        Only the first node collects, so only it waits; and only if its own ranks have started.
+        """
+        if 0 in self._nodes:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._published.wait(), patience)
 
     def bound(
-        self, rank: int, placement: Placement, effective: CpuSet, pids: tuple[int, int]
+        self,
+        rank: int,
+        placement: Placement,
+        effective: CpuSet,
+        pids: tuple[int, int],
+        limits: Mapping[str, CpuSet],
     ) -> None:
-        """A rank of this node has read back its mask; *pids* on the host and in the container."""
-        self._local[rank] = _Bound(placement, effective, pids)
+        """A rank of this node has read back its mask; *pids* on the host and in the container.
+
+        *limits* are the masks that may have narrowed its own, by name.
+        """
+        memory = memory_policy(pids[0]) or str(placement.of(rank).memory)
+        self._local[rank] = _Bound(placement, effective, pids, limits, memory)
         if len(self._local) == len(self._expected):
             self._send([_pack(self._judged(one)) for one in sorted(self._local)])
 
     def _judged(self, rank: int) -> RankReport:
         bound = self._local[rank]
         plan = bound.placement.of(rank)
+        topology = bound.placement.topology
         verdict = judge(
             plan.cpus,
             bound.effective,
             threads=plan.threads,
-            topology=bound.placement.topology,
+            topology=topology,
             others={other: one.effective for other, one in self._local.items() if other != rank},
+            limits=bound.limits,
+            gpus=plan.gpus,
         )
         return RankReport(
             rank=rank,
@@ -78,6 +107,9 @@ class BindingReport:
             threads=plan.threads,
             verdict=str(verdict),
             narrowed_by=verdict.narrowed_by,
+            numa=numa_nodes(topology, bound.effective),
+            gpus=tuple(gpu.pci or gpu.name for gpu in plan.gpus),
+            memory=bound.memory,
         )
 
     def _send(self, mine: list[Body]) -> None:
@@ -96,6 +128,7 @@ class BindingReport:
             self._publish(reports)
 
     def _publish(self, reports: list[RankReport]) -> None:
+        self._published.set()
         if not self._target:
             self._say(render_table(reports))
             return
@@ -112,7 +145,7 @@ def _pack(report: RankReport) -> Body:
 
 def _unpack(fields: Body) -> RankReport:
     sets = {name: CpuSet.parse(fields[name]) for name in ("planned", "effective")}
-    return RankReport(**{**fields, **sets})
+    return RankReport(**{**fields, **sets, "gpus": tuple(fields["gpus"])})
 
 
 def report_path(target: str, cwd: str) -> str:

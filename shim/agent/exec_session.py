@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from cpusets import CpuSet, Topology
+from cpusets import CpuSet, NodeRequest, Topology
+from cpusets.rankfile import RankLine, lines_by_node, parse_rankfile
 from pmix_server import NodeRanks
 from pmix_server.upstream import Mode
 from shim.agent.context import Launcher
@@ -15,12 +17,16 @@ from shim.agent.node import Node
 from shim.agent.placement import (
     Placement,
     launcher_masks,
+    node_request,
     plan_placement,
+    presentable,
     widen_own_affinity,
 )
 from shim.agent.session import Session
+from shim.errors import ShimError
 from shim.layout import Layout, layout_of_step
 from shim.options import ExecOptions, parse_exec
+from shim.run.files import read_file
 from shim.ticket import Hello
 
 LAUNCHERS_TURN = 1.0
@@ -58,11 +64,39 @@ class ExecSession(Session):
             await self._await_masks(ranks)
         given = launcher_masks(self.context, self.office.masks)
         allowed = _union(tuple(given.values())) if given else CpuSet.of(os.sched_getaffinity(0))
-        placement = plan_placement(topology, allowed, ranks, given, self.options.threads)
+        request = self._request(topology, allowed, layout, given)
+        placement = plan_placement(topology, allowed, request)
         widen_own_affinity(allowed)
         if self.context.launcher is Launcher.PMIX and self.settings.pmix_mode != "launcher":
             await self._satisfy_prrte(links, ranks)
         return layout, placement
+
+    def _request(
+        self,
+        topology: Topology,
+        allowed: CpuSet,
+        layout: Layout,
+        given: Mapping[int, CpuSet] | None,
+    ) -> NodeRequest:
+        """The user's axes divide anew what the launcher gave this node's ranks together; else
+        its masks are kept. It has decided on the number of ranks, so any number is right."""
+        words = self.options.mapping
+        lines = self._rank_lines(layout) if words.rankfile else None
+        request = node_request(topology, allowed, words, layout.here.ranks, lines)
+        return replace(request, oversubscribe=True, given=None if words.moves_ranks else given)
+
+    def _rank_lines(self, layout: Layout) -> tuple[RankLine, ...]:
+        text = read_file(self.options.mapping.rankfile or "", self.cwd)
+        with presentable():
+            lines = parse_rankfile(text)
+            mine = lines_by_node(lines, [node.name for node in layout.nodes])[layout.local]
+        if {line.rank for line in mine} != set(layout.here.ranks):
+            raise ShimError(
+                f"The launcher started ranks {layout.here.ranks} on {layout.here.name}, and the "
+                f"rank file has {tuple(line.rank for line in mine)} there.",
+                "Let `shim run` start the ranks: it puts them where the file says.",
+            )
+        return mine
 
     async def _satisfy_prrte(self, links: Links, ranks: tuple[int, ...]) -> None:
         """Let every rank have called PMIx_Init and PMIx_Finalize before its program can end.

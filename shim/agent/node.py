@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cpusets import openmp_environment
+from cpusets import (
+    RankPlacement,
+    device_conflicts,
+    device_environment,
+    openmp_environment,
+)
+from cpusets.mempolicy import DEFAULT_POLICY
 from pmix_server import JobSpec, PmixError, Server
 from pmix_server.collectives import Collectives
 from shim.agent import shared_memory
@@ -20,6 +26,7 @@ from shim.agent.uplink import presentable
 from shim.container import Additions, Container
 from shim.hostlist import expand
 from shim.layout import Layout
+from shim.ticket import MemoryPolicy
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Node:
     def additions(
         self, rank: int, env: Mapping[str, str], *, bind: bool, memory: Path | None
     ) -> Additions:
-        """What a rank gets beyond the container's own: PMIx, OpenMP, CPUs.
+        """What a rank gets beyond the container's own: PMIx, OpenMP, GPUs, CPUs, memory.
 
         Args:
             env: the rank's environment on the host.
@@ -43,7 +50,9 @@ class Node:
             memory: `shared_memory`, if the rank can see it.
         """
         plan = self.placement.of(rank)
+        launchers = devices_of_step(env)
         added = openmp_environment(plan, env)
+        added |= device_environment(plan, env, self.placement.topology, from_launcher=launchers)
         if self.server:
             added |= self.server.rank_environment(rank, base=env)
             added |= shared_memory.settings(memory, env)
@@ -51,7 +60,24 @@ class Node:
             env=added,
             drop=("PMIX_", "PMI_") if self.server else (),
             cpus=plan.cpus.to_bytes() if bind else None,
+            memory_policy=memory_policy(plan),
+            notes=device_conflicts(plan, env, from_launcher=launchers),
         )
+
+
+def devices_of_step(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables that Slurm set to show the task all devices of its step (gres.conf(5)); a rank's
+    own devices are chosen among these, while what a user set is the user's choice."""
+    if "SLURM_STEP_GPUS" in env or "SLURM_JOB_GPUS" in env:
+        return ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+    return ()
+
+
+def memory_policy(plan: RankPlacement) -> MemoryPolicy | None:
+    """The policy for the rank's ticket; None leaves what it has."""
+    if plan.memory == DEFAULT_POLICY:
+        return None
+    return MemoryPolicy(int(plan.memory.mode), plan.memory.nodes.to_bytes())
 
 
 def job_spec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from cpusets import CpuSet
@@ -14,6 +14,7 @@ from shim.agent.bindings import BindingReport
 from shim.agent.containers import Containers
 from shim.agent.guard import GuardPipe
 from shim.agent.life import RankState, RankTable
+from shim.agent.limits import limits_of
 from shim.agent.node import Node
 from shim.agent.tasks import TaskWatch
 from shim.agent.voice import Voice
@@ -37,6 +38,9 @@ class Session(Protocol):
 
     def options_of(self, hello: Hello) -> ExecOptions | None:
         """The options of the container that a rank wants; None: it is native."""
+
+    def launchers_mask(self, rank: int) -> CpuSet | None:
+        """The CPUs that the launcher says it bound the rank to."""
 
     def rank_gone(self, rank: int, owed: bool, status: int | None) -> None:
         """A rank's process ended; *owed*: between PMIx_Init and PMIx_Finalize."""
@@ -100,7 +104,7 @@ class Office:
             # Only from here on does it need the guard: a waiting front-end ends by itself.
             self._guard.rank(peer.pid)
             if container is None:
-                return native_ticket(hello, additions.env, additions.cpus)
+                return native_ticket(hello, additions)
             return container.admit(hello, additions)
         except ShimError as error:
             return await self._refusal(error)
@@ -137,7 +141,8 @@ class Office:
             return
         effective = CpuSet.from_bytes(bound.cpus)
         if self.report:
-            self.report.bound(rank, node.placement, effective, (host_pid, bound.pid))
+            limits = limits_of(host_pid, self._session.launchers_mask(rank), self.masks[rank])
+            self.report.bound(rank, node.placement, effective, (host_pid, bound.pid), limits)
         elif self._planned.get(rank, effective) != effective:
             self._voice.say(
                 f"shim: Rank {rank} was to run on CPUs {self._planned[rank]}; the kernel gave "
@@ -168,8 +173,16 @@ class Office:
         self._session.rank_gone(rank, self._table.gone(pid), status)
 
 
-def native_ticket(hello: Hello, added: Mapping[str, str], cpus: bytes | None) -> Ticket:
+def native_ticket(hello: Hello, additions: Additions) -> Ticket:
     """For a rank outside any container: its own environment without the launcher's PMIx."""
     own = {name: value for name, value in hello.env.items() if not name.startswith("PMIX_")}
     own.pop("SHIM_FRONTEND", None)
-    return Ticket(namespaces=(), env={**own, **added}, cwd=hello.cwd, home="/", cpus=cpus)
+    return Ticket(
+        namespaces=(),
+        env={**own, **additions.env},
+        cwd=hello.cwd,
+        home="/",
+        cpus=additions.cpus,
+        memory_policy=additions.memory_policy,
+        notes=additions.notes,
+    )

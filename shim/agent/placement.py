@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 
 from cpusets import CpuSet, CpusetsError, NodePlan, NodeRequest, RankPlacement, Topology, plan_node
+from cpusets.options import MappingOptions, request_on
+from cpusets.rankfile import RankLine, cpus_of
 from shim.agent.context import LaunchContext
 from shim.errors import ShimError
+from shim.mapping_words import MappingWords
 
 
 @dataclass(frozen=True)
@@ -41,21 +45,47 @@ def launcher_masks(
     return seen
 
 
-def plan_placement(
+def node_request(
     topology: Topology,
     allowed: CpuSet,
-    ranks: tuple[int, ...],
-    given: Mapping[int, CpuSet] | None,
-    threads: int | None,
-) -> Placement:
+    words: MappingWords,
+    ranks: tuple[int, ...] = (),
+    lines: Sequence[RankLine] | None = None,
+) -> NodeRequest:
+    """What the user's words mean on this node; *lines* are those of a rank file for *ranks*.
+
+    Raises:
+        ShimError: a word is wrong, or contradicts another.
+    """
+    with presentable():
+        request = request_on(mapping_options(words), topology, allowed, ranks)
+        if lines is None:
+            return request
+        return replace(request, explicit={line.rank: cpus_of(line, topology) for line in lines})
+
+
+def mapping_options(words: MappingWords) -> MappingOptions:
+    """The words for the mapper; the rank file is read apart."""
+    values = asdict(words)
+    del values["rankfile"]
+    return MappingOptions(**values)
+
+
+def plan_placement(topology: Topology, allowed: CpuSet, request: NodeRequest) -> Placement:
     """Plan this node.
 
     Raises:
         ShimError: the masks and this machine do not fit together.
     """
-    request = NodeRequest(ranks=ranks, given=given, threads=threads)
-    try:
+    with presentable():
         return Placement(topology, plan_node(topology, allowed, request), allowed)
+
+
+@contextmanager
+def presentable() -> Iterator[None]:
+    """The mapper's refusals are told to the user as they are."""
+    try:
+        yield
     except CpusetsError as error:
         raise ShimError(error.message, error.hint) from error
 

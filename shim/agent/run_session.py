@@ -5,25 +5,31 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cpusets import CpuSet, Topology
+from cpusets.dealing import capacity
+from cpusets.rankfile import RankLine
 from pmix_server.mesh import MeshError
+from shim.agent.capacities import gather_capacities
 from shim.agent.links import Links
 from shim.agent.node import Node
 from shim.agent.outcome import from_return_code, how, job_code
-from shim.agent.placement import Placement, plan_placement
+from shim.agent.placement import Placement, node_request, plan_placement, presentable
 from shim.agent.ranks import RankProcesses, frontend_program
 from shim.agent.session import Session
-from shim.agent.slots import gather_slots
 from shim.errors import ShimError
 from shim.layout import Layout, layout_of_run
 from shim.options import ExecOptions
-from shim.run.distribute import NodeSlots
+from shim.run.dealing import Numbers, deal_ranks, read_rankfile
 from shim.run.spec import RunSpec
 from shim.ticket import Hello
 
 FAILURE_GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for the ranks of a job that failed."""
+
+SETTLE = 1.0
+"""Seconds at most until all is heard that the ranks said before they ended."""
 
 
 class RunSession(Session):
@@ -47,22 +53,33 @@ class RunSession(Session):
 
     async def plan(self, links: Links, topology: Topology) -> tuple[Layout, Placement]:
         allowed = CpuSet.of(os.sched_getaffinity(0))
-        slots = max(1, len(allowed) // (self.spec.threads or 1))
-        layout = self._layout = await self._deal(links, slots)
-        placement = plan_placement(topology, allowed, layout.here.ranks, None, self.spec.threads)
-        return layout, placement
+        lines: Sequence[RankLine] | None = None
+        names, here = links.mesh.names, links.mesh.index
+        if self.spec.rankfile is not None:
+            by_node = read_rankfile(self.spec, names)
+            lines = by_node[here]
+            numbers = tuple(tuple(line.rank for line in node) for node in by_node)
+        else:
+            numbers = await self._deal(links, topology, allowed)
+        layout = self._layout = layout_of_run(self.spec, names, numbers, here)
+        ranks = layout.here.ranks
+        request = node_request(topology, allowed, self.spec.mapping, ranks, lines)
+        return layout, plan_placement(topology, allowed, request)
 
-    async def _deal(self, links: Links, slots: int) -> Layout:
+    async def _deal(self, links: Links, topology: Topology, allowed: CpuSet) -> Numbers:
+        words = replace(self.spec.mapping, cpu_bind=None)  # has an entry for each rank dealt
+        request = node_request(topology, allowed, words)
         try:
-            known = await gather_slots(links.mesh, slots, self.settings.start_timeout)
+            with presentable():
+                mine = capacity(topology, allowed, request)
+            known = await gather_capacities(links.mesh, mine, self.settings.start_timeout)
         except (MeshError, TimeoutError) as error:
             raise ShimError(
                 "The nodes could not agree on where the ranks go.",
                 "Look for a lost node in the messages above and run again.",
                 transient=True,
             ) from error
-        nodes = [NodeSlots(name, n) for name, n in zip(links.mesh.names, known, strict=True)]
-        return layout_of_run(self.spec, nodes, links.mesh.index)
+        return deal_ranks(self.spec, links.mesh.names, known, request)
 
     async def launch(self, node: Node) -> None:
         if not node.layout.here.ranks:
@@ -72,6 +89,7 @@ class RunSession(Session):
         self._processes = RankProcesses(node.layout, frontend_program(), self.env, self.door.adopt)
         await self._processes.start()
         worst = await self._processes.wait(self._on_end)
+        await self.door.settle(SETTLE)
         if not self.ending.begun:
             self.ending.code = worst
         self.finish()

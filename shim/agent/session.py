@@ -17,7 +17,7 @@ import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from cpusets import CpusetsError, Topology
+from cpusets import CpuSet, Topology
 from pmix_server import Proc
 from pmix_server.collectives import Collectives
 from pmix_server.upstream import Mode
@@ -33,7 +33,7 @@ from shim.agent.life import RankTable
 from shim.agent.links import Links, open_links
 from shim.agent.node import Node, container_ids, job_spec, register_job, start_server
 from shim.agent.office import Office
-from shim.agent.placement import Placement
+from shim.agent.placement import Placement, presentable
 from shim.agent.settings import Settings
 from shim.agent.uplink import Uplink
 from shim.agent.voice import Voice
@@ -47,6 +47,12 @@ log = logging.getLogger(__name__)
 
 LINGER = 10.0
 """Seconds to wait for ranks that have not come yet when no other is left."""
+
+REPORT_PATIENCE = 2.0
+"""Seconds for the other nodes' reports of bindings, where the ranks end at once."""
+
+SAME_END = 0.3
+"""Seconds in which the other nodes, which come to the same end, may ask who tells the user."""
 
 TAKE_DOWN = 5.0
 """Seconds for each part of the take-down; a hung file system must not hold the step."""
@@ -138,7 +144,7 @@ class Session(abc.ABC):
         self.door.progress("connecting to the launcher and to the other nodes")
         started = [self.containers.start(options) for options in self.first_options()]
         topology, job = await asyncio.gather(
-            asyncio.to_thread(_load_topology), self.uplink.connect()
+            asyncio.to_thread(_load_topology, self.settings.wants_devices), self.uplink.connect()
         )
         if self.context.has_pmix and self.upstream_mode() != "none":
             self.guard.upstream()
@@ -188,11 +194,15 @@ class Session(abc.ABC):
         if await self.voice.may_say(error.message):
             self._fatal = True
             self.guard.fatal(error.exit_code, str(error))
+        if self.links and self.links.mesh.size > 1 and self.links.mesh.index == 0:
+            await asyncio.sleep(SAME_END)
         if self.links is None or self.links.mesh.size > 1:
             await self.end_ranks(error.exit_code, error.message, everywhere=True)
         self.finish()
 
     async def _take_down(self) -> None:
+        if self.office.report and not self.ending.begun:
+            await self.office.report.wait(REPORT_PATIENCE)
         await self.door.stop()
         self.office.tasks.close()
         for task in tuple(self._tasks):
@@ -223,6 +233,9 @@ class Session(abc.ABC):
     async def _on_abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
         log.info("rank %d asks for the end of the job, status %d", proc.rank, status)
         self.ending.end(status, "", message)
+
+    def launchers_mask(self, rank: int) -> CpuSet | None:
+        return (self.context.masks or {}).get(rank)
 
     def rank_gone(self, rank: int, owed: bool, status: int | None) -> None:
         log.info("rank %d is gone, wait status %s%s", rank, status, ", owing" if owed else "")
@@ -281,11 +294,9 @@ class Session(abc.ABC):
         self.kill_ranks(signal.SIGKILL)
 
 
-def _load_topology() -> Topology:
-    try:
-        return Topology.from_system()
-    except CpusetsError as error:
-        raise ShimError(error.message, error.hint) from error
+def _load_topology(devices: bool) -> Topology:
+    with presentable():
+        return Topology.from_system(devices=devices)
 
 
 async def _within(work: Coroutine[Any, Any, None]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from pmix_server.upstream import Mode
+from shim.mapping_words import AS_USUAL, MappingWords
 from shim.options import ExecOptions, parse_exec
 from shim.run.spec import SPEC_VARIABLE, RunSpec
 
@@ -51,6 +52,18 @@ class Settings:
             return self.options.verbose
         apps = self.spec.apps if self.spec else ()
         return any(app.exec_options.verbose for app in apps if not app.native)
+
+    @property
+    def mapping(self) -> MappingWords:
+        """Who sits where, as the user said it."""
+        if self.options:
+            return self.options.mapping
+        return self.spec.mapping if self.spec else AS_USUAL
+
+    @property
+    def wants_devices(self) -> bool:
+        """Whether GPUs and NICs matter: to look for them may take a driver seconds."""
+        return self.mapping.gpus_per_rank != "0" or self.mapping.map_by.startswith("dist:")
 
     @property
     def report_to(self) -> str | None:

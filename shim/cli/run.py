@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from shim.errors import ShimError
+from shim.run.files import with_files
 from shim.run.launch import plan_launch
 from shim.run.spec import parse_run
 
@@ -21,8 +22,11 @@ by a colon.
 
 Options:
   -n, --ntasks N             ranks of this program (default: one per core of the allocation)
-      --ppn N                at most N ranks on a node (also --ntasks-per-node)
-  -t, --threads N            OpenMP threads per rank; each rank gets that many CPUs
+      --ppn N                at most N ranks on a node, nodes filled in turn
+  -t, --threads N            OpenMP threads per rank
+      --map-by, --rank-by, --bind-to, --cpus-per-rank, --smt, --reserve, --gpus-per-rank,
+      --mem-bind, --cpu-bind, --rankfile
+                             who sits where: the options of `shim map`, which shows the plan
       --oversubscribe        allow more ranks than the CPUs can take
       --native               the program runs outside any container
       --report-bindings[=FILE]  print who sits where, or write it to FILE as JSON
@@ -42,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.words or args.words[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0 if args.words else 2
-    launch = plan_launch(parse_run(args.words), os.environ, program())
+    spec = with_files(parse_run(args.words), os.getcwd())
+    launch = plan_launch(spec, os.environ, program())
     try:
         os.execvpe(launch.argv[0], launch.argv, launch.env)
     except FileNotFoundError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from shim.errors import ShimError
+from shim.mapping_words import AS_USUAL, MappingWords, mapping_words
+from shim.option_table import MAPPING_OPTIONS
 from shim.options import TABLE, ExecOptions, Option, Value, parse_exec
 
 SPEC_VARIABLE = "SHIM_RUN_SPEC"
@@ -44,10 +46,16 @@ class RunSpec:
 
     apps: tuple[App, ...]
     per_node: int | None = None
-    threads: int | None = None
-    oversubscribe: bool = False
+    mapping: MappingWords = AS_USUAL
+    rankfile: str | None = None
+    """The text of the rank file that *mapping* names: the agents may not see the file."""
     report_bindings: str | None = None
     pmix_mode: str = "auto"
+
+    @property
+    def ranks(self) -> int | None:
+        """Of the whole job; None where its only program has no -n."""
+        return sum(app.ranks or 0 for app in self.apps) or None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -57,18 +65,22 @@ class RunSpec:
         """The inverse of `to_json`."""
         data = json.loads(text)
         apps = tuple(App(app["ranks"], tuple(app["words"]), app["native"]) for app in data["apps"])
-        return cls(**{**data, "apps": apps})
+        return cls(**{**data, "apps": apps, "mapping": MappingWords(**data["mapping"])})
 
 
-_JOB_OPTIONS = {
-    "-n": "ranks",
-    "--ntasks": "ranks",
-    "--ppn": "per_node",
-    "--ntasks-per-node": "per_node",
-    "--threads": "threads",
-    "-t": "threads",
+_RANKS = ("-n", "--ntasks")
+_PER_NODE = ("--ppn", "--ntasks-per-node")
+_MAPPING = {f"--{option.name}": option for option in MAPPING_OPTIONS} | {
+    f"-{option.letter}": option for option in MAPPING_OPTIONS if option.letter
 }
-_JOB_FLAGS = {"--oversubscribe": "oversubscribe", "--native": "native"}
+
+
+@dataclass
+class _Job:
+    """What was said about the job as a whole, while the programs are read."""
+
+    per_node: int | None = None
+    mapping: dict[str, str | None] = field(default_factory=dict)
 
 
 def parse_run(words: Sequence[str]) -> RunSpec:
@@ -78,7 +90,7 @@ def parse_run(words: Sequence[str]) -> RunSpec:
         ShimError: what is wrong with the command line.
     """
     parts = _split_apps(words)
-    job: dict[str, int] = {}
+    job = _Job()
     apps = [_parse_app(part, job) for part in parts]
     if len(apps) > 1 and any(app.ranks is None for app in apps):
         raise ShimError(
@@ -88,9 +100,8 @@ def parse_run(words: Sequence[str]) -> RunSpec:
     reports = [one.report_bindings for one in contained if one.report_bindings is not None]
     return RunSpec(
         apps=tuple(apps),
-        per_node=job.get("per_node"),
-        threads=job.get("threads"),
-        oversubscribe=bool(job.get("oversubscribe")),
+        per_node=job.per_node,
+        mapping=mapping_words(job.mapping),
         report_bindings=reports[0] if reports else None,
         pmix_mode=contained[0].pmix_mode if contained else "auto",
     )
@@ -106,29 +117,44 @@ def _split_apps(words: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-def _parse_app(words: list[str], job: dict[str, int]) -> App:
+def _parse_app(words: list[str], job: _Job) -> App:
     """Take the job's options out of *words* (into *job*); what is left is `shim exec`'s."""
     kept: list[str] = []
-    own: dict[str, int] = {}
+    ranks: int | None = None
+    native = False
     rest = list(words)
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        if name in _JOB_FLAGS:
-            own[_JOB_FLAGS[name]] = 1
-        elif name in _JOB_OPTIONS:
-            own[_JOB_OPTIONS[name]] = _count(name, value if equals else _take(name, rest))
+        if name in _RANKS:
+            ranks = _count(name, value if equals else _take(name, rest))
+        elif name in _PER_NODE:
+            job.per_node = _count(name, value if equals else _take(name, rest))
         elif word.startswith("-n") and word[2:].isdecimal():
-            own["ranks"] = _count("-n", word[2:])
+            ranks = _count("-n", word[2:])
+        elif word == "--native":
+            native = True
+        elif name in _MAPPING:
+            _note_mapping(_MAPPING[name], value if equals else None, rest, job, kept)
         else:
             kept.append(word)
             if word == "--":
                 break
             if not equals and _takes_next_word(word):
                 kept.append(_take(name, rest))
-    ranks, native = own.pop("ranks", None), bool(own.pop("native", 0))
-    job.update(own)
     return _checked(App(ranks, (*kept, *rest), native), kept)
+
+
+def _note_mapping(
+    option: Option, value: str | None, rest: list[str], job: _Job, kept: list[str]
+) -> None:
+    """An axis is the job's; whether to bind at all is each program's own affair."""
+    if value is None and option.value is Value.REQUIRED:
+        value = _take(f"--{option.name}", rest)
+    if option.name == "cpu-bind" and ":" not in (value or ""):
+        kept.append(f"--cpu-bind={value}")
+    else:
+        job.mapping[option.name] = value
 
 
 def _checked(app: App, options: list[str]) -> App:

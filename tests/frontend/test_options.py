@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shim.errors import ShimError
+from shim.mapping_words import MappingWords
 from shim.option_table import TABLE, Option, Use, Value
 from shim.options import ExecOptions, help_text, parse_exec
 from tests.frontend.desk import Desk
@@ -49,7 +50,7 @@ def test_our_own_options_do_not_reach_the_runtime() -> None:
         runtime_arguments=("--nv",),
         image="i",
         command=("c",),
-        threads=4,
+        mapping=MappingWords(threads=4),
         bind_cpus=False,
         report_bindings="out.json",
         pmix_mode="launcher",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pmix_server import NodeRanks
 from shim.layout import layout_of_run, layout_of_step
-from shim.run.distribute import NodeSlots
 from shim.run.environment import task_environment
 from shim.run.spec import parse_run
 
-NODES = (NodeSlots("n1", 2), NodeSlots("n2", 2))
+NODES = ("n1", "n2")
+NUMBERS = ((0, 1), (2, 3))
 
 
 def test_a_step_keeps_the_launchers_ranks() -> None:
@@ -18,18 +18,15 @@ def test_a_step_keeps_the_launchers_ranks() -> None:
 
 
 def test_programs_take_their_ranks_in_order() -> None:
-    layout = layout_of_run(parse_run("-n 3 a.sif x : -n 1 --native y".split()), NODES, local=1)
+    layout = layout_of_run(
+        parse_run("-n 3 a.sif x : -n 1 --native y".split()), NODES, NUMBERS, local=1
+    )
     assert [node.ranks for node in layout.nodes] == [(0, 1), (2, 3)]
     assert [layout.app(rank).command for rank in range(4)] == [("x",), ("x",), ("x",), ("y",)]
 
 
-def test_without_a_number_every_slot_gets_a_rank() -> None:
-    assert layout_of_run(parse_run(["a.sif", "x"]), NODES, local=0).size == 4
-    assert layout_of_run(parse_run(["--ppn", "1", "a.sif", "x"]), NODES, local=0).size == 2
-
-
 def test_a_rank_sees_the_variables_that_srun_would_set() -> None:
-    layout = layout_of_run(parse_run("-n 3 a.sif x".split()), NODES, local=0)
+    layout = layout_of_run(parse_run("-n 3 a.sif x".split()), NODES, ((0, 1), (2,)), local=0)
     seen = task_environment(layout, 1, {"SLURM_JOB_ID": "7"})
     assert seen["SLURM_PROCID"] == "1"
     assert seen["SLURM_LOCALID"] == "1"

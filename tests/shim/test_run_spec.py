@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from shim.errors import ShimError
+from shim.mapping_words import MappingWords
 from shim.run.spec import App, RunSpec, parse_run
 
 
 def test_one_program_in_a_container() -> None:
     spec = parse_run(["-n", "8", "--threads", "4", "-B", "/data", "app.sif", "./app", "-n", "3"])
     assert spec == RunSpec(
-        apps=(App(8, ("-B", "/data", "app.sif", "./app", "-n", "3")),), threads=4
+        apps=(App(8, ("-B", "/data", "app.sif", "./app", "-n", "3")),),
+        mapping=MappingWords(threads=4),
     )
     assert spec.apps[0].command == ("./app", "-n", "3")
     assert spec.apps[0].before_command == ("-B", "/data", "app.sif")
@@ -31,7 +33,23 @@ def test_it_reaches_the_agents_unchanged() -> None:
         "-n 2 --oversubscribe --report-bindings=b.json app.sif a : -n 1 --native b".split()
     )
     assert spec.report_bindings == "b.json"
+    assert spec.mapping.oversubscribe
     assert RunSpec.from_json(spec.to_json()) == spec
+
+
+def test_who_sits_where_belongs_to_the_job_and_not_to_one_program() -> None:
+    spec = parse_run(
+        "-n 1 --map-by numa --cpus-per-rank=2 a.sif x : -n 1 --gpus-per-rank 1/2 --native y".split()
+    )
+    assert spec.mapping == MappingWords(map_by="numa", cpus_per_rank=2, gpus_per_rank="1/2")
+    assert [app.words for app in spec.apps] == [("a.sif", "x"), ("y",)]
+    assert spec.ranks == 2
+
+
+def test_each_program_says_whether_it_is_bound_and_a_list_is_the_jobs() -> None:
+    spec = parse_run("-n 1 --cpu-bind none a.sif x : -n 1 --cpu-bind list:0;1 b.sif y".split())
+    assert [app.exec_options.bind_cpus for app in spec.apps] == [False, True]
+    assert spec.mapping.cpu_bind == "list:0;1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Files that a job's options name, read where the user typed them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from shim.errors import ShimError
+from shim.run.spec import RunSpec
+
+
+def with_files(spec: RunSpec, cwd: str) -> RunSpec:
+    """The job with the contents of its files: agents on other nodes may not see them.
+
+    Raises:
+        ShimError: one of them cannot be read.
+    """
+    path = spec.mapping.rankfile
+    return spec if path is None else replace(spec, rankfile=read_file(path, cwd))
+
+
+def read_file(path: str, cwd: str) -> str:
+    """The text of a file that was named in directory *cwd*.
+
+    Raises:
+        ShimError: it cannot be read.
+    """
+    try:
+        return Path(cwd, path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShimError(f"The file {path} cannot be read: {error}.", "Check the path.") from error
