@@ -53,7 +53,7 @@ def test_a_run_does_what_the_map_shows(
     (cluster.home() / "bindings.json").unlink(missing_ok=True)
     run = ["shim", "run", *words, f"--report-bindings={REPORT}", image4, "true"]
     ended = steps.run(run, env=env)
-    assert (ended.rc, ended.said) == (0, [])
+    assert (ended.rc, ended.err) == (0, ""), ended
     ranks = reported(cluster)
     assert {rank: (one["node"], one["planned"]) for rank, one in ranks.items()} == mapped(
         cluster, words
@@ -80,7 +80,7 @@ def test_a_rank_file_places_each_rank(steps: Jobs, cluster: Cluster, image4: str
     env = {"SLURM_JOB_ID": steps.job_id, "SLURM_JOB_NODELIST": "n[1-2]"}
     run = ["shim", "run", "--rankfile=ranks", f"--report-bindings={REPORT}", image4, "true"]
     ended = steps.run(run, env=env, cwd="/home/demo")
-    assert (ended.rc, ended.said) == (0, [])
+    assert (ended.rc, ended.err) == (0, ""), ended
     ranks = reported(cluster)
     assert (ranks[0]["node"], ranks[0]["effective"]) == ("n2", "1")
     assert (ranks[1]["node"], ranks[1]["effective"]) == ("n1", "0")
