@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from pmix_server.upstream import Mode
 from shim.options import ExecOptions, parse_exec
 from shim.run.spec import SPEC_VARIABLE, RunSpec
+
+if TYPE_CHECKING:
+    from pmix_server.upstream import Mode
 
 VOICE_VARIABLE = "SHIM_VOICE_FD"
 """Set by the guard for the agent alone."""
@@ -37,8 +39,15 @@ class Settings:
     @property
     def pmix_mode(self) -> Mode:
         if self.options:
-            return cast(Mode, self.options.pmix_mode)
-        return cast(Mode, self.spec.pmix_mode) if self.spec else "auto"
+            return cast("Mode", self.options.pmix_mode)
+        return cast("Mode", self.spec.pmix_mode) if self.spec else "auto"
+
+    @property
+    def first_container(self) -> ExecOptions | None:
+        """The container that is wanted first, if any is."""
+        if self.options or not self.spec:
+            return self.options
+        return next((app.exec_options for app in self.spec.apps if not app.native), None)
 
     @property
     def start_timeout(self) -> float:
