@@ -31,8 +31,9 @@ lint: $(VENV)/.installed
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 
+BENCHMARKS := launch pingpong wireup agent_footprint overlay pmix_soak map hybrid
 benchmarks: $(VENV)/.installed
-	for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+	for name in $(BENCHMARKS); do echo "== $$name"; $(PYTHON) -m benchmarks.$$name || exit 1; done
 
 # The list is asked of dpkg first, so that a repeated `make` needs no network.
 $(VENV)/.debian:
