@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from pmix_server.mesh import AGENT_DIED
 from shim.agent.life import RankTable
+from shim.agent.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
 from shim.agent.links import Links
 from shim.agent.outcome import how, job_code, patience
 from shim.agent.voice import Voice
-from shim.overlay.lifecycle import AGENT_DIED, Abort, Lifecycle, Notice, PartEnded, RankExited
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import errno
 import socket
 from dataclasses import dataclass
 
+from pmix_server.mesh import AGENT_DIED
 from shim.overlay.endpoint import Endpoint
-from shim.overlay.lifecycle import AGENT_DIED
 from shim.overlay.transport import LinkFailed, Transport
 
 PROBE_SECONDS = 0.5

@@ -11,9 +11,6 @@ from pmix_server.mesh_messages import Body
 
 KIND = "life"
 
-AGENT_DIED = "its agent ended without leaving"
-"""Why a node is lost whose network still answers."""
-
 
 @dataclass(frozen=True)
 class Abort:
