@@ -110,6 +110,17 @@ def without_build_products(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return entry
 
 
+def shared_files() -> list[tuple[str, list[str]]]:
+    """What `shim image build` works from, under PREFIX/share/shim as in the source tree."""
+    files: dict[str, list[str]] = {}
+    for room in ("singularity-defs", "examples"):
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(ROOT)
+                files.setdefault(f"share/shim/{name.parent}", []).append(str(name))
+    return list(files.items())
+
+
 setup(
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
     package_data={room: ["py.typed", "*.pyi", "**/*.txt", "**/*.conf"] for room in ROOMS},
@@ -126,6 +137,7 @@ setup(
             libraries=["dl"],
         )
     ],
+    data_files=shared_files(),
     scripts=["c_ext/frontend/main.c"],  # makes distutils run build_scripts; see BuildScripts
     cmdclass={"build_ext": BuildExt, "build_scripts": BuildScripts, "build_py": BuildPy},
 )

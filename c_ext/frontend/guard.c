@@ -34,6 +34,15 @@ struct guard {
 
 static const int FORWARDED[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP};
 
+/* slurmstepd ends the step when the last writer of its tasks' streams has gone; that is not to be
+ * us while the container is taken down. */
+static void let_go_of_stderr(void)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0)
+        dup2(null, STDERR_FILENO);
+}
+
 static void obey(struct guard *guard, const char *line)
 {
     long pid = 0;
@@ -48,6 +57,8 @@ static void obey(struct guard *guard, const char *line)
         snprintf(guard->sentence, sizeof guard->sentence, "%s", line + at);
     else if (!strncmp(line, "say ", 4))
         dprintf(STDERR_FILENO, "%s\n", line + 4);
+    else if (!strcmp(line, "quiet") && guard->signals < 0)
+        let_go_of_stderr();
     else if (!strcmp(line, "upstream"))
         guard->upstream = true;
     else if (!strcmp(line, "done"))

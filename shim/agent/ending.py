@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from pmix_server.mesh import AGENT_DIED
 from shim.agent.life import RankTable
+from shim.agent.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
 from shim.agent.links import Links
 from shim.agent.outcome import how, job_code, patience
 from shim.agent.voice import Voice
-from shim.overlay.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,8 @@ class Ending:
             self._reported.clear()
         if node in self._ended_nodes or self._table.settled or self.begun:
             return
-        asyncio.get_running_loop().call_later(GUARDS_TURN, self._mourn, node, reason)
+        delay = GUARDS_TURN if reason == AGENT_DIED else 0.0
+        asyncio.get_running_loop().call_later(delay, self._mourn, node, reason)
 
     def _mourn(self, node: int, reason: str) -> None:
         if self._table.settled or self._links is None:

@@ -37,6 +37,7 @@ from shim.agent.placement import Placement, presentable
 from shim.agent.settings import Settings
 from shim.agent.uplink import Uplink
 from shim.agent.voice import Voice
+from shim.container.spawn import Spawned
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor
 from shim.layout import Layout
@@ -61,7 +62,9 @@ TAKE_DOWN = 5.0
 class Session(abc.ABC):
     """The common part."""
 
-    def __init__(self, settings: Settings, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, env: Mapping[str, str], head_start: Spawned | None
+    ) -> None:
         self.settings = settings
         self.env = dict(env)
         self.cwd = env.get("PWD") or os.getcwd()
@@ -71,7 +74,13 @@ class Session(abc.ABC):
         self.voice = Voice(self.guard.say)
         self.table = RankTable()
         self.containers = Containers(
-            self.env, self.cwd, settings.run_dir, settings.key, self.guard, self._on_container_death
+            self.env,
+            self.cwd,
+            settings.run_dir,
+            settings.key,
+            self.guard,
+            self._on_container_death,
+            head_start,
         )
         self.office = Office(
             self, self.table, self.containers, self.guard, self.voice, self.look_around
@@ -121,6 +130,8 @@ class Session(abc.ABC):
         await self._over.wait()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
+        if not self.ending.begun:
+            self.guard.quiet()
         await self._take_down()
         return self.ending.code
 
