@@ -9,6 +9,7 @@ from cpusets.cpuset import CpuSet, union
 from cpusets.devices import Device
 from cpusets.errors import PlanError
 from cpusets.gpus import deal_gpus, nearest_gpus, sites_by_gpu
+from cpusets.kinds import preferred
 from cpusets.mapping import bind, sites
 from cpusets.mempolicy import DEFAULT_POLICY, MemoryPolicy, policy_for
 from cpusets.request import NodeRequest, check
@@ -108,6 +109,7 @@ def _masks(
         found = sites_by_gpu(topology, usable, request, dealt)
         bound = tuple(bind(topology, usable, site.cpus, request) for site in found)
         return bound, dealt, "share"
+    usable = preferred(topology, usable, request)
     masks = tuple(site.cpus for site in sites(topology, usable, request))
     source = "share" if request.map_by is None and request.bind_to is None else "map"
     return masks, _nearest(topology, masks, request), source

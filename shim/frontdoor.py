@@ -18,7 +18,7 @@ from typing import Protocol
 from shim.errors import EXIT_SHIM, ShimError
 from shim.process_watch import ProcessWatch
 from shim.rank_socket import RankSocket
-from shim.ticket import Answer, Bound, ExecFailed, Hello, Progress, Refuse
+from shim.ticket import Answer, Bound, Control, ExecFailed, Hello, Progress, Refuse, Reply
 from shim.ticket_wire import MalformedFrame
 
 _HELLO_SECONDS = 30.0
@@ -57,6 +57,9 @@ class TicketOffice(Protocol):
 
     def gone(self, peer: Peer) -> None:
         """Its process has ended."""
+
+    async def control(self, request: Control) -> Reply:
+        """A user of ours asks something of the agent."""
 
 
 class FrontDoor:
@@ -139,6 +142,9 @@ class FrontDoor:
         try:
             if isinstance(frame, Hello):
                 await self._serve_rank(rank, peer, frame, ended)
+            elif isinstance(frame, Control):
+                with contextlib.suppress(OSError):
+                    await rank.send(await self._office.control(frame))
         finally:
             rank.close()
             ended.close()

@@ -32,6 +32,8 @@ class MappingWords:
     oversubscribe: bool = False
     rankfile: str | None = None
     """Its path, as typed."""
+    partitions: str | None = None
+    """A file, or the declaration itself: `{mpi: 75%, analysis: 2}`."""
 
     @property
     def moves_ranks(self) -> bool:
@@ -65,6 +67,7 @@ def mapping_words(own: Mapping[str, str | None]) -> MappingWords:
         cpu_bind=bind if bind is not None and ":" in bind else None,
         oversubscribe="oversubscribe" in own,
         rankfile=own.get("rankfile"),
+        partitions=own.get("partitions"),
     )
 
 

@@ -86,12 +86,14 @@ MAPPING_OPTIONS = (
     _own("mem-bind", "memory policy: none, local, bind, preferred, interleave"),
     _own("cpu-bind", "auto (default), none: as launched, or map_cpu:, mask_cpu:, list:, cores:"),
     _own("rankfile", "file that says where each rank sits"),
+    _own("partitions", "shares of the node for several runtimes: FILE, or {mpi: 75%, io: 1}"),
     _own("oversubscribe", "allow more ranks than CPUs", Value.NONE),
 )
 """Who sits where (docs/mapping.md). In `shim run` they belong to the job, not to one program."""
 
 OWN_OPTIONS = (
     *MAPPING_OPTIONS,
+    _own("partition", "put the program into this partition (default: the first)"),
     _own("report-bindings", "print who sits where, or write it to FILE", Value.OPTIONAL),
     _own("no-pmix", "the program uses no PMIx: every task is on its own", Value.NONE),
     _own("pmix-mode", "upstream PMIx client: auto, isolated, launcher, agent or none"),

@@ -38,6 +38,7 @@ class ExecOptions:
     command: tuple[str, ...]
     mapping: MappingWords = AS_USUAL
     bind_cpus: bool = True
+    partition: str | None = None
     report_bindings: str | None = None
     """None: no report; "": to stderr; else a file."""
     no_pmix: bool = False
@@ -139,6 +140,7 @@ def _with_own(
         command=command,
         mapping=mapping_words(own),
         bind_cpus=binds_cpus(own),
+        partition=own.get("partition"),
         report_bindings=report if "report-bindings" in own else None,
         no_pmix="no-pmix" in own,
         pmix_mode=choice(own, "pmix-mode", PMIX_MODES),

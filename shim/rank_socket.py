@@ -11,7 +11,7 @@ import contextlib
 import socket
 import struct
 
-from shim.ticket import Answer, Frame, Progress, Ticket
+from shim.ticket import Answer, Frame, Progress, Reply, Ticket
 from shim.ticket_wire import decode, encode, frame_length
 
 _CHUNK = 1 << 18
@@ -50,7 +50,7 @@ class RankSocket:
             sender = pid or sender
             self._received += data
 
-    async def send(self, frame: Answer | Progress) -> None:
+    async def send(self, frame: Answer | Progress | Reply) -> None:
         """Send a frame; a Ticket's namespace descriptors travel with its first bytes."""
         data = memoryview(encode(frame))
         fds = [space.fd for space in frame.namespaces] if isinstance(frame, Ticket) else []

@@ -10,6 +10,8 @@ One conversation per rank, over a unix socket:
     (close)     ──▶                          the socket is close-on-exec: the program runs
     ExecFailed  ──▶                          or it does not
 
+and one per command of a user (`shim partition`): Control ──▶, ◀── Reply.
+
 shim/ticket_wire.py has the codec, c_ext/frontend the other end.
 """
 
@@ -124,5 +126,20 @@ class ExecFailed:
     path: str
 
 
+@dataclass(frozen=True)
+class Control:
+    """A user asks something of the agent, instead of a rank's Hello."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of it: 0 and the text for standard output, or a failure and its sentence."""
+
+    exit_code: int
+    text: str
+
+
 Answer = Ticket | Fallback | Refuse
-Frame = Hello | Progress | Ticket | Fallback | Refuse | Bound | ExecFailed
+Frame = Hello | Progress | Ticket | Fallback | Refuse | Bound | ExecFailed | Control | Reply

@@ -17,6 +17,7 @@ from enum import IntEnum
 from shim.ticket import (
     Bound,
     Capabilities,
+    Control,
     ExecFailed,
     Fallback,
     Frame,
@@ -25,6 +26,7 @@ from shim.ticket import (
     Namespace,
     Progress,
     Refuse,
+    Reply,
     Ticket,
 )
 
@@ -50,6 +52,8 @@ class Kind(IntEnum):
     REFUSE = 5
     BOUND = 6
     EXEC_FAILED = 7
+    CONTROL = 8
+    REPLY = 9
 
 
 class Tag(IntEnum):
@@ -106,6 +110,10 @@ def encode(frame: Frame) -> bytes:
         case ExecFailed(errno=number, path=path):
             kind = Kind.EXEC_FAILED
             fields = [(Tag.ERRNO, _U32.pack(number)), (Tag.TEXT, _bytes(path))]
+        case Control(words=words):
+            kind, fields = Kind.CONTROL, _control_fields(words)
+        case Reply(exit_code=code, text=text):
+            kind, fields = Kind.REPLY, [(Tag.EXIT_CODE, _U32.pack(code)), (Tag.TEXT, _bytes(text))]
     return _frame([(Tag.KIND, _U32.pack(kind)), *fields])
 
 
@@ -140,6 +148,13 @@ def _ticket_fields(ticket: Ticket) -> _Fields:
     if ticket.umask is not None:
         fields.append((Tag.UMASK, _U32.pack(ticket.umask)))
     return fields + [(Tag.NOTE, _bytes(note)) for note in ticket.notes]
+
+
+def _control_fields(words: tuple[str, ...]) -> _Fields:
+    return [
+        (Tag.PROTOCOL, _U32.pack(PROTOCOL)),
+        *((Tag.COMMAND, _bytes(word)) for word in words),
+    ]
 
 
 def _fallback_fields(fallback: Fallback) -> _Fields:
@@ -224,15 +239,24 @@ def _decode_kind(kind: Kind, fields: _Reader, fds: tuple[int, ...]) -> Frame:
             return Bound(fields.data(Tag.CPUS), fields.u32(Tag.PID))
         case Kind.EXEC_FAILED:
             return ExecFailed(fields.u32(Tag.ERRNO), fields.text(Tag.TEXT))
+        case Kind.CONTROL:
+            _check_protocol(fields)
+            return Control(fields.texts(Tag.COMMAND))
+        case Kind.REPLY:
+            return Reply(fields.u32(Tag.EXIT_CODE), fields.text(Tag.TEXT))
 
 
-def _decode_hello(fields: _Reader) -> Hello:
+def _check_protocol(fields: _Reader) -> None:
     protocol = fields.u32(Tag.PROTOCOL)
     if protocol != PROTOCOL:
         raise MalformedFrame(
             f"the front-end speaks protocol {protocol} and this agent {PROTOCOL}: "
             "they are of different builds"
         )
+
+
+def _decode_hello(fields: _Reader) -> Hello:
+    _check_protocol(fields)
     return Hello(
         rank=fields.u32(Tag.RANK),
         options=fields.texts(Tag.OPTION),

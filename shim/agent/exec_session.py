@@ -27,7 +27,7 @@ from shim.agent.session import Session
 from shim.errors import ShimError
 from shim.layout import Layout, layout_of_step
 from shim.options import ExecOptions, parse_exec
-from shim.run.files import read_file
+from shim.run.files import read_file, read_partitions
 from shim.ticket import Hello
 
 LAUNCHERS_TURN = 1.0
@@ -51,6 +51,9 @@ class ExecSession(Session):
     def options_of(self, hello: Hello) -> ExecOptions:
         return parse_exec((*hello.options, *hello.command))
 
+    def partition_of(self, hello: Hello) -> str | None:
+        return self.options_of(hello).partition
+
     def upstream_mode(self) -> Mode:
         return "none" if self.options.no_pmix else self.settings.pmix_mode
 
@@ -66,7 +69,14 @@ class ExecSession(Session):
         given = launcher_masks(self.context, self.office.masks)
         allowed = _union(tuple(given.values())) if given else CpuSet.of(os.sched_getaffinity(0))
         request = self._request(topology, allowed, layout, given)
-        placement = plan_placement(topology, allowed, request)
+        shares = self.options.mapping.partitions
+        placement = plan_placement(
+            topology,
+            allowed,
+            request,
+            None if shares is None else read_partitions(shares, self.cwd),
+            dict.fromkeys(ranks, self.options.partition),
+        )
         widen_own_affinity(allowed)
         if self.context.launcher is Launcher.PMIX and self.settings.pmix_mode != "launcher":
             await self._satisfy_prrte(links, ranks)

@@ -22,6 +22,7 @@ from shim.agent.context import LaunchContext, Launcher
 from shim.agent.host import AgentHost
 from shim.agent.links import Links
 from shim.agent.placement import Placement
+from shim.agent.shares import Shares
 from shim.agent.uplink import presentable
 from shim.container import Additions, Container
 from shim.hostlist import expand
@@ -38,23 +39,25 @@ class Node:
     server: Server | None
     shared_memory: Path | None = None
     """The step's directory in /dev/shm."""
+    shares: Shares | None = None
+    """The declared partitions."""
 
     def additions(
-        self, rank: int, env: Mapping[str, str], *, bind: bool, memory: Path | None
+        self, plan: RankPlacement, env: Mapping[str, str], *, bind: bool, memory: Path | None
     ) -> Additions:
         """What a rank gets beyond the container's own: PMIx, OpenMP, GPUs, CPUs, memory.
 
         Args:
+            plan: where the rank, or this process of it, sits.
             env: the rank's environment on the host.
             bind: False leaves its CPUs as launched.
             memory: `shared_memory`, if the rank can see it.
         """
-        plan = self.placement.of(rank)
         launchers = devices_of_step(env)
         added = openmp_environment(plan, env)
         added |= device_environment(plan, env, self.placement.topology, from_launcher=launchers)
         if self.server:
-            added |= self.server.rank_environment(rank, base=env)
+            added |= self.server.rank_environment(plan.rank, base=env)
             added |= shared_memory.settings(memory, env)
         return Additions(
             env=added,

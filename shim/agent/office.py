@@ -8,14 +8,17 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from cpusets import CpuSet
+from cpusets import CpuSet, RankPlacement
 from shim.agent import shared_memory
 from shim.agent.bindings import BindingReport
 from shim.agent.containers import Containers
+from shim.agent.control import answer
 from shim.agent.guard import GuardPipe
 from shim.agent.life import RankState, RankTable
 from shim.agent.limits import limits_of
 from shim.agent.node import Node
+from shim.agent.placement import presentable, undeclared
+from shim.agent.shares import Shares
 from shim.agent.tasks import TaskWatch
 from shim.agent.voice import Voice
 from shim.container import Additions, Container
@@ -23,7 +26,7 @@ from shim.errors import ShimError
 from shim.exit_status import exit_status
 from shim.frontdoor import Peer
 from shim.options import ExecOptions
-from shim.ticket import Answer, Bound, ExecFailed, Hello, Refuse, Ticket
+from shim.ticket import Answer, Bound, Control, ExecFailed, Hello, Refuse, Reply, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,9 @@ class Session(Protocol):
 
     def options_of(self, hello: Hello) -> ExecOptions | None:
         """The options of the container that a rank wants; None: it is native."""
+
+    def partition_of(self, hello: Hello) -> str | None:
+        """The partition that a process asks for."""
 
     def launchers_mask(self, rank: int) -> CpuSet | None:
         """The CPUs that the launcher says it bound the rank to."""
@@ -70,11 +76,14 @@ class Office:
         self._containers = containers
         self._guard = guard
         self._voice = voice
+        self.shares: Shares | None = None
         self._planned: dict[int, CpuSet] = {}
+        self._guests: set[int] = set()
         self._pidfds: dict[int, int] = {}
 
     def open(self, node: Node) -> None:
         """Ranks get their tickets from now on."""
+        self.shares = node.shares
         self.ready.set_result(node)
 
     def refuse_all(self, error: ShimError) -> None:
@@ -100,7 +109,7 @@ class Office:
                 )
             options = self._session.options_of(hello)
             container = await self._containers.get(options) if options else None
-            additions = self._additions(node, hello, options, container)
+            additions = self._additions(node, hello, peer, options, container)
             # Only from here on does it need the guard: a waiting front-end ends by itself.
             self._guard.rank(peer.pid)
             if container is None:
@@ -120,15 +129,37 @@ class Office:
         self.arrival.set()
 
     def _additions(
-        self, node: Node, hello: Hello, options: ExecOptions | None, container: Container | None
+        self,
+        node: Node,
+        hello: Hello,
+        peer: Peer,
+        options: ExecOptions | None,
+        container: Container | None,
     ) -> Additions:
         bind = options is None or options.bind_cpus
+        plan = self._seat(node, hello, peer, bind)
         if bind:
-            self._planned[hello.rank] = node.placement.of(hello.rank).cpus
+            self._planned[hello.rank] = plan.cpus
         memory = node.shared_memory
         if memory and not shared_memory.is_visible(memory, container):
             memory = None
-        return node.additions(hello.rank, hello.env, bind=bind, memory=memory)
+        return node.additions(plan, hello.env, bind=bind, memory=memory)
+
+    def _seat(self, node: Node, hello: Hello, peer: Peer, bind: bool) -> RankPlacement:
+        """The rank's planned part, or its place in the share that the process is put into."""
+        planned = node.placement.of(hello.rank)
+        name = self._session.partition_of(hello)
+        if self.shares is None:
+            if name is not None:
+                raise undeclared(name)
+            return planned
+        with presentable():
+            home, place = self.shares.place(hello.rank, name)
+        if place.cpus != planned.cpus:
+            self._guests.add(peer.pid)
+        if bind:
+            self.shares.enter(peer.pid, home, place)
+        return place
 
     async def _refusal(self, error: ShimError) -> Refuse:
         """The sentence goes to one rank of the job; the others end with the same code."""
@@ -140,7 +171,7 @@ class Office:
         if rank is None or node is None:
             return
         effective = CpuSet.from_bytes(bound.cpus)
-        if self.report:
+        if self.report and peer.pid not in self._guests:
             limits = limits_of(host_pid, self._session.launchers_mask(rank), self.masks[rank])
             self.report.bound(rank, node.placement, effective, (host_pid, bound.pid), limits)
         elif self._planned.get(rank, effective) != effective:
@@ -158,11 +189,17 @@ class Office:
 
     def gone(self, peer: Peer) -> None:
         self._guard.gone(peer.pid)
+        self._guests.discard(peer.pid)
+        if self.shares:
+            self.shares.leave(peer.pid)
         rank = self._table.rank_of(peer.pid)
         if rank is None:
             return
         lag = FINALIZE_LAG if self._table.state(rank) is RankState.CONNECTED else 0.0
         asyncio.get_running_loop().call_later(lag, self._bury, rank, peer.pid)
+
+    async def control(self, request: Control) -> Reply:
+        return answer(request.words, self.shares)
 
     def _bury(self, rank: int, pid: int) -> None:
         pidfd = self._pidfds.pop(pid, None)

@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, replace
 
 from cpusets import CpuSet, CpusetsError, NodePlan, NodeRequest, RankPlacement, Topology, plan_node
 from cpusets.options import MappingOptions, request_on
+from cpusets.partition_spec import parse_partitions
+from cpusets.partitions import carve
 from cpusets.rankfile import RankLine, cpus_of
 from shim.agent.context import LaunchContext
+from shim.agent.shares import Declared, plan_shares
 from shim.errors import ShimError
 from shim.mapping_words import MappingWords
 
@@ -22,6 +25,8 @@ class Placement:
     topology: Topology
     plan: NodePlan
     allowed: CpuSet
+    declared: Declared | None = None
+    """The partitions that ranks were planned in."""
 
     def of(self, rank: int) -> RankPlacement:
         return next(one for one in self.plan.placements if one.rank == rank)
@@ -65,20 +70,47 @@ def node_request(
 
 
 def mapping_options(words: MappingWords) -> MappingOptions:
-    """The words for the mapper; the rank file is read apart."""
+    """The words for the mapper; files are read apart."""
     values = asdict(words)
-    del values["rankfile"]
+    del values["rankfile"], values["partitions"]
     return MappingOptions(**values)
 
 
-def plan_placement(topology: Topology, allowed: CpuSet, request: NodeRequest) -> Placement:
+def plan_placement(
+    topology: Topology,
+    allowed: CpuSet,
+    request: NodeRequest,
+    partitions: str | None = None,
+    homes: Mapping[int, str | None] | None = None,
+) -> Placement:
     """Plan this node.
+
+    Args:
+        partitions: their declaration (YAML), if there are any.
+        homes: the partition that each rank asks for; the first declared one for the others.
 
     Raises:
         ShimError: the masks and this machine do not fit together.
     """
+    asked = {rank: name for rank, name in (homes or {}).items() if name is not None}
     with presentable():
+        if partitions is not None:
+            specs = parse_partitions(partitions)
+            names = {rank: asked.get(rank, specs[0].name) for rank in request.ranks}
+            declared = Declared(carve(topology, allowed, specs), names)
+            plan = plan_shares(topology, declared, request)
+            return Placement(topology, plan, allowed, declared)
+        for name in asked.values():
+            raise undeclared(name)
         return Placement(topology, plan_node(topology, allowed, request), allowed)
+
+
+def undeclared(name: str) -> ShimError:
+    """A partition is asked for where none exists."""
+    return ShimError(
+        f"There is no partition {name!r}: none is declared.",
+        "Declare them with --partitions where the step starts.",
+    )
 
 
 @contextmanager

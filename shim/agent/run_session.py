@@ -51,6 +51,10 @@ class RunSession(Session):
         app = self._layout.app(hello.rank)
         return None if app.native else app.exec_options
 
+    def partition_of(self, hello: Hello) -> str | None:
+        assert self._layout is not None
+        return self._layout.app(hello.rank).partition
+
     async def plan(self, links: Links, topology: Topology) -> tuple[Layout, Placement]:
         allowed = CpuSet.of(os.sched_getaffinity(0))
         lines: Sequence[RankLine] | None = None
@@ -64,7 +68,9 @@ class RunSession(Session):
         layout = self._layout = layout_of_run(self.spec, names, numbers, here)
         ranks = layout.here.ranks
         request = node_request(topology, allowed, self.spec.mapping, ranks, lines)
-        return layout, plan_placement(topology, allowed, request)
+        homes = {rank: layout.app(rank).partition for rank in ranks}
+        placement = plan_placement(topology, allowed, request, self.spec.partitions, homes)
+        return layout, placement
 
     async def _deal(self, links: Links, topology: Topology, allowed: CpuSet) -> Numbers:
         words = replace(self.spec.mapping, cpu_bind=None)  # has an entry for each rank dealt

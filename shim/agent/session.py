@@ -18,6 +18,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from cpusets import CpuSet, Topology
+from cpusets.cgroups import CpusetGroup
 from pmix_server import Proc
 from pmix_server.collectives import Collectives
 from pmix_server.upstream import Mode
@@ -35,6 +36,8 @@ from shim.agent.node import Node, container_ids, job_spec, register_job, start_s
 from shim.agent.office import Office
 from shim.agent.placement import Placement, presentable
 from shim.agent.settings import Settings
+from shim.agent.share_groups import make_groups, remove_groups
+from shim.agent.shares import Shares
 from shim.agent.uplink import Uplink
 from shim.agent.voice import Voice
 from shim.container.spawn import Spawned
@@ -89,6 +92,7 @@ class Session(abc.ABC):
         self.uplink = Uplink(self.upstream_mode(), self.env)
         self.ending = Ending(self.table, self.voice, self.end_ranks, self.spawn, self.look_around)
         self.links: Links | None = None
+        self._groups: dict[str, CpusetGroup] = {}
         self._over = asyncio.Event()
         self._fatal = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,6 +106,10 @@ class Session(abc.ABC):
     @abc.abstractmethod
     def options_of(self, hello: Hello) -> ExecOptions | None:
         """The options of the container that a rank wants; None: it is native."""
+
+    @abc.abstractmethod
+    def partition_of(self, hello: Hello) -> str | None:
+        """The partition that a process asks for."""
 
     @abc.abstractmethod
     def first_options(self) -> Sequence[ExecOptions]:
@@ -183,7 +191,14 @@ class Session(abc.ABC):
         if server:
             await register_job(server, spec, self.settings.run_dir, containers)
         memory = shared_memory.make_directory(self.settings.key) if server else None
-        return Node(layout, placement, server, memory)
+        return Node(layout, placement, server, memory, self._shares(placement))
+
+    def _shares(self, placement: Placement) -> Shares | None:
+        declared = placement.declared
+        if declared is None:
+            return None
+        self._groups = make_groups(declared.table, self.settings.key)
+        return Shares(placement.topology, declared, placement.plan, self._groups)
 
     def _start_report(self, links: Links, layout: Layout) -> None:
         target = self.settings.report_to
@@ -226,6 +241,7 @@ class Session(abc.ABC):
         if node and node.server:
             parts.append(node.server.stop())
         await asyncio.gather(*map(_within, parts))
+        remove_groups(self._groups)
         if not self._fatal and not self.guard.done():
             remove_step(self.settings.run_dir, self.settings.key)
 

@@ -9,9 +9,10 @@ they have ended.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from shim.process_tree import children
 from shim.process_watch import ProcessWatch
 
 _STEP = "slurmstepd"
@@ -46,7 +47,7 @@ class TaskWatch:
             return
         if _name(launcher) == _STEP:
             self._steps.add(launcher)
-            self._add(*_children(launcher))
+            self._add(*children(launcher))
         else:
             self._add(task)
 
@@ -86,12 +87,3 @@ def _name(pid: int) -> str:
         return os.fsdecode(Path(f"/proc/{pid}/comm").read_bytes().strip())
     except OSError:
         return ""
-
-
-def _children(pid: int) -> Iterator[int]:
-    """Of all threads (proc(5), /proc/PID/task/TID/children)."""
-    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            yield from map(int, listing.read_bytes().split())
-        except OSError:
-            continue

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cluster": ("shim.cli.cluster", "a private Slurm cluster on this machine"),
     "image": ("shim.cli.image", "build the images of singularity-defs/"),
     "map": ("shim.cli.map", "show who would sit where, without running anything"),
+    "partition": ("shim.cli.partition", "list or resize the partitions of a running step"),
     "report": ("shim.cli.report", "plan against what the kernel says, per rank"),
 }
 """Subcommand → (module, one-line help), in the order of `shim --help`."""

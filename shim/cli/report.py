@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from cpusets.errors import BindingError
 from shim.affinity.live import live_reports, thread_table
 from shim.affinity.mistakes import mistakes
 from shim.affinity.running import RunningRank, running_ranks
+from shim.control import ask, running_steps
 from shim.errors import ShimError
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         if namespace:
             print(f"job {namespace}")
         sys.stdout.write(table(part))
+    for text in partitions():
+        sys.stdout.write("\n" + text)
     if args.threads:
         sys.stdout.write("\n" + thread_table(ranks))
     for sentence in _sentences(ranks, topology):
@@ -76,6 +81,15 @@ def _merged(known: Sequence[RankReport], live: Sequence[RankReport]) -> tuple[Ra
         return tuple(live)
     now = {(report.rank, report.host_pid): report for report in live}
     return tuple(now.get((report.rank, report.host_pid), report) for report in known)
+
+
+def partitions() -> list[str]:
+    """The partitions of each step of this user on this node that has some."""
+    replies = []
+    for directory in running_steps(os.environ).values():
+        with suppress(ShimError):  # it has just ended
+            replies.append(ask(directory, ["partition", "list"]))
+    return [reply.text for reply in replies if reply.exit_code == 0]
 
 
 def _by_job(

@@ -15,8 +15,21 @@ def with_files(spec: RunSpec, cwd: str) -> RunSpec:
     Raises:
         ShimError: one of them cannot be read.
     """
-    path = spec.mapping.rankfile
-    return spec if path is None else replace(spec, rankfile=read_file(path, cwd))
+    path, shares = spec.mapping.rankfile, spec.mapping.partitions
+    return replace(
+        spec,
+        rankfile=None if path is None else read_file(path, cwd),
+        partitions=None if shares is None else read_partitions(shares, cwd),
+    )
+
+
+def read_partitions(text: str, cwd: str) -> str:
+    """The declaration of partitions, as YAML: *text* is it (`{mpi: 75%}`), or names its file.
+
+    Raises:
+        ShimError: the file cannot be read.
+    """
+    return f"partitions: {text}" if text.lstrip().startswith("{") else read_file(text, cwd)
 
 
 def read_file(path: str, cwd: str) -> str:

@@ -24,6 +24,7 @@ class App:
     words: tuple[str, ...]
     """Options of `shim exec`, image and command as typed; for a native one the command alone."""
     native: bool = False
+    partition: str | None = None
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -49,6 +50,8 @@ class RunSpec:
     mapping: MappingWords = AS_USUAL
     rankfile: str | None = None
     """The text of the rank file that *mapping* names: the agents may not see the file."""
+    partitions: str | None = None
+    """The declaration that *mapping* names, as YAML."""
     report_bindings: str | None = None
     pmix_mode: str = "auto"
 
@@ -64,7 +67,7 @@ class RunSpec:
     def from_json(cls, text: str) -> RunSpec:
         """The inverse of `to_json`."""
         data = json.loads(text)
-        apps = tuple(App(app["ranks"], tuple(app["words"]), app["native"]) for app in data["apps"])
+        apps = tuple(App(**{**app, "words": tuple(app["words"])}) for app in data["apps"])
         return cls(**{**data, "apps": apps, "mapping": MappingWords(**data["mapping"])})
 
 
@@ -121,7 +124,7 @@ def _parse_app(words: list[str], job: _Job) -> App:
     """Take the job's options out of *words* (into *job*); what is left is `shim exec`'s."""
     kept: list[str] = []
     ranks: int | None = None
-    native = False
+    native, partition = False, None
     rest = list(words)
     while rest and rest[0].startswith("-"):
         word = rest.pop(0)
@@ -134,6 +137,8 @@ def _parse_app(words: list[str], job: _Job) -> App:
             ranks = _count("-n", word[2:])
         elif word == "--native":
             native = True
+        elif name == "--partition":
+            partition = value if equals else _take(name, rest)
         elif name in _MAPPING:
             _note_mapping(_MAPPING[name], value if equals else None, rest, job, kept)
         else:
@@ -142,7 +147,7 @@ def _parse_app(words: list[str], job: _Job) -> App:
                 break
             if not equals and _takes_next_word(word):
                 kept.append(_take(name, rest))
-    return _checked(App(ranks, (*kept, *rest), native), kept)
+    return _checked(App(ranks, (*kept, *rest), native, partition), kept)
 
 
 def _note_mapping(

@@ -21,7 +21,7 @@ from shim.container.start import start_container
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor, Peer
 from shim.options import parse_exec
-from shim.ticket import Answer, Bound, ExecFailed, Hello, Ticket
+from shim.ticket import Answer, Bound, Control, ExecFailed, Hello, Reply, Ticket
 
 
 class PlainAgent:
@@ -85,6 +85,9 @@ class PlainAgent:
 
     def exec_failed(self, peer: Peer, failure: ExecFailed) -> None:
         self.record(event="exec_failed", peer=peer.pid, errno=failure.errno)
+
+    async def control(self, request: Control) -> Reply:
+        return Reply(0, " ".join(request.words))
 
     def gone(self, peer: Peer) -> None:
         self.tell(f"gone {peer.pid}")

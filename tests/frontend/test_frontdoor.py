@@ -15,7 +15,7 @@ import pytest
 
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor, Peer
-from shim.ticket import Answer, Bound, ExecFailed, Fallback, Hello, Refuse, Ticket
+from shim.ticket import Answer, Bound, Control, ExecFailed, Fallback, Hello, Refuse, Reply, Ticket
 from shim.ticket_wire import encode
 
 Decision = Callable[[Hello], Awaitable[Answer]]
@@ -52,6 +52,9 @@ class Office:
     def gone(self, peer: Peer) -> None:
         self.events.append("gone")
         self.over.set()
+
+    async def control(self, request: Control) -> Reply:
+        return Reply(3, " ".join(request.words))
 
 
 async def native(hello: Hello) -> Answer:

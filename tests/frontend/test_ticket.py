@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shim.ticket import (
     Bound,
     Capabilities,
+    Control,
     ExecFailed,
     Fallback,
     Frame,
@@ -20,6 +21,7 @@ from shim.ticket import (
     Namespace,
     Progress,
     Refuse,
+    Reply,
     Ticket,
 )
 from shim.ticket_wire import MAX_FRAME, MalformedFrame, decode, encode, frame_length
@@ -55,6 +57,8 @@ frames = st.one_of(
     st.builds(Refuse, u32, text),
     st.builds(Bound, masks, u32),
     st.builds(ExecFailed, u32, text),
+    st.builds(Control, texts),
+    st.builds(Reply, u32, text),
 )
 
 

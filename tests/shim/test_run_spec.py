@@ -46,6 +46,14 @@ def test_who_sits_where_belongs_to_the_job_and_not_to_one_program() -> None:
     assert spec.ranks == 2
 
 
+def test_each_program_has_its_partition() -> None:
+    line = "--partitions {a: 1} -n 1 --partition a i x : -n 1 --partition=b --native y : -n 1 i z"
+    spec = parse_run([*line.replace("{a: 1}", "SHARES").split()])
+    assert spec.mapping.partitions == "SHARES"
+    assert [app.partition for app in spec.apps] == ["a", "b", None]
+    assert RunSpec.from_json(spec.to_json()) == spec
+
+
 def test_each_program_says_whether_it_is_bound_and_a_list_is_the_jobs() -> None:
     spec = parse_run("-n 1 --cpu-bind none a.sif x : -n 1 --cpu-bind list:0;1 b.sif y".split())
     assert [app.exec_options.bind_cpus for app in spec.apps] == [False, True]
