@@ -1,4 +1,4 @@
-"""I18: on chips with cores of several speeds, `auto` uses the fast ones alone while they suffice."""
+"""I18: on chips with cores of several speeds, `auto` uses the fast ones alone if they suffice."""
 
 from __future__ import annotations
 
@@ -41,8 +41,12 @@ def test_i18(fast: int, slow: int, ranks: int, per_rank: int | None, as_threads:
     if ranks * (per_rank or 1) > fast + slow:
         return
     topology = hybrid(fast, slow)
-    size = {} if per_rank is None else {"threads" if as_threads else "cpus_per_rank": per_rank}
-    found = used(topology, NodeRequest(tuple(range(ranks)), **size))
+    request = NodeRequest(
+        tuple(range(ranks)),
+        threads=per_rank if as_threads else None,
+        cpus_per_rank=None if as_threads else per_rank,
+    )
+    found = used(topology, request)
     quick = topology.cpu_kinds[0].cpus
     if ranks * (per_rank or 1) <= fast:
         assert found <= quick, "I18"
@@ -53,7 +57,7 @@ def test_i18(fast: int, slow: int, ranks: int, per_rank: int | None, as_threads:
 @pytest.mark.parametrize(
     "request_",
     [
-        NodeRequest((0, 1), map_by=MapBy("core")),
+        NodeRequest((0, 1), map_by=MapBy("numa")),
         NodeRequest((0, 1), given={0: CpuSet.parse("8"), 1: CpuSet.parse("9")}),
     ],
 )
