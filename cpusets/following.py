@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 
 from cpusets.binding import get_affinity, set_affinity, threads_of
@@ -10,9 +11,9 @@ from cpusets.cpuset import CpuSet, union
 from cpusets.errors import BindingError
 from cpusets.plan import RankPlacement
 
-Seats = MutableMapping[int, int]
-"""Thread id → number of its place. It outlives changes: two threads that had to share one CPU
-for a while can be told apart again."""
+Seats = MutableMapping[int, int | None]
+"""Thread id → number of its place, None for one that floats. Noted once, so that it outlives
+changes: two threads that had to share one CPU for a while can be told apart again."""
 
 
 def seat_of(mask: CpuSet, placement: RankPlacement) -> int | None:
@@ -28,6 +29,14 @@ def seat_cpus(seat: int | None, placement: RankPlacement) -> CpuSet:
     if seat is None or not placement.places:
         return placement.cpus
     return placement.places[seat % len(placement.places)]
+
+
+def note_seats(pid: int, placement: RankPlacement, seats: Seats) -> None:
+    """See where the threads of a process sit, before a control group moves them."""
+    for tid in threads_of(pid):
+        if tid not in seats:
+            with suppress(BindingError):  # it has ended
+                seats[tid] = seat_of(get_affinity(tid), placement)
 
 
 def move_process(pid: int, old: RankPlacement, new: RankPlacement, seats: Seats) -> CpuSet:
@@ -48,8 +57,8 @@ def _move_thread(
     pid: int, tid: int, old: RankPlacement, new: RankPlacement, seats: Seats
 ) -> CpuSet:
     try:
-        if tid not in seats and (seat := seat_of(get_affinity(tid), old)) is not None:
-            seats[tid] = seat
+        if tid not in seats:
+            seats[tid] = seat_of(get_affinity(tid), old)
         return set_affinity(seat_cpus(seats.get(tid), new), tid).effective
     except BindingError:
         if Path(f"/proc/{pid}/task/{tid}").exists():

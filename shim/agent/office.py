@@ -171,6 +171,9 @@ class Office:
         if rank is None or node is None:
             return
         effective = CpuSet.from_bytes(bound.cpus)
+        if self.shares:
+            with presentable():
+                self.shares.arrived(peer.pid, effective)
         if self.report and peer.pid not in self._guests:
             limits = limits_of(host_pid, self._session.launchers_mask(rank), self.masks[rank])
             self.report.bound(rank, node.placement, effective, (host_pid, bound.pid), limits)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from cpusets import CpuSet, NodePlan, NodeRequest, RankPlacement, Topology, plan_node
 from cpusets.cgroups import CpusetGroup
 from cpusets.errors import BindingError
-from cpusets.following import move_process
+from cpusets.following import move_process, note_seats
 from cpusets.partition_spec import parse_partition
 from cpusets.partitions import PartitionTable, Step, resize
 from cpusets.shares import cores_of
@@ -56,7 +56,7 @@ def share_cpus(table: PartitionTable, name: str) -> CpuSet:
 class _Member:
     home: str
     placement: RankPlacement
-    seats: dict[int, int] = field(default_factory=dict)
+    seats: dict[int, int | None] = field(default_factory=dict)
 
 
 class Shares:
@@ -100,6 +100,17 @@ class Shares:
             except BindingError as error:
                 log.info("process %d stays outside its control group: %s", pid, error.message)
 
+    def arrived(self, pid: int, effective: CpuSet) -> None:
+        """It has bound itself to what its ticket said: a change that came meanwhile is made up.
+
+        Raises:
+            BindingError: the kernel refuses.
+        """
+        member = self._members.get(pid)
+        if member is not None and not effective <= member.placement.cpus:
+            for one in self._processes(pid):
+                move_process(one, member.placement, member.placement, member.seats)
+
     def leave(self, pid: int) -> None:
         """It has ended."""
         self._members.pop(pid, None)
@@ -128,13 +139,16 @@ class Shares:
         )
 
     def _carry_out(self, step: Step) -> None:
+        here = {pid: one for pid, one in self._members.items() if one.home == step.name}
         group = self._groups.get(step.name)
         if group is not None:
+            for pid, member in here.items():
+                for one in self._processes(pid):
+                    note_seats(one, member.placement, member.seats)
             group.resize(step.cpus)
         self._plans |= self._replanned(step)
-        for pid, member in list(self._members.items()):
-            if member.home == step.name:
-                self._move(pid, member, step)
+        for pid, member in here.items():
+            self._move(pid, member, step)
         self.table = self.table.replaced(step.name, step.cpus)
 
     def _replanned(self, step: Step) -> dict[int, RankPlacement]:

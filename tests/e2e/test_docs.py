@@ -49,6 +49,7 @@ def directory(cluster: Cluster, image5: str) -> str:
             "-ec",
             "mkdir -p docs && cd docs && lstopo -i 'pack:2 core:8 pu:2' -f machine.xml && "
             f"ln -sf {image5} app.sif && echo 1 > input.dat && "
+            "echo 'partitions: {mpi: 50%, analysis: rest}' > shares.yaml && "
             f"apptainer --silent exec app.sif sh -c 'for to in app solver monitor a.out; do "
             f"{copy} $to; done' && pwd",
         ],

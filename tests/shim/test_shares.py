@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from cpusets.partition_spec import parse_partitions
 from cpusets.partitions import carve
 from shim.agent.control import answer
 from shim.agent.placement import Placement, plan_placement
+from shim.agent.share_groups import make_groups, remove_groups
 from shim.agent.shares import Shares
 from tests.cpusets.processes import waiting
 
@@ -125,7 +128,7 @@ def test_real_threads_share_a_cpu_for_a_while_and_part_again() -> None:
         tids = list(threads_of(process.pid))
         for at, tid in enumerate(tids):
             set_affinity(wide.places[at % 2], tid)
-        seats: dict[int, int] = {}
+        seats: dict[int, int | None] = {}
         assert move_process(process.pid, wide, narrow, seats) == narrow.cpus
         assert {str(get_affinity(tid)) for tid in tids} == {str(first)}
         assert move_process(process.pid, narrow, wide, seats) == wide.cpus
@@ -151,3 +154,45 @@ def test_a_members_processes_are_moved_with_it() -> None:
         assert str(process.pid) in answer(["partition", "list"], found).text
         found.leave(process.pid)
         assert str(process.pid) not in answer(["partition", "list"], found).text
+
+
+def test_a_change_between_ticket_and_binding_is_made_up() -> None:
+    topology = Topology.from_system()
+    here = get_affinity() & topology.complete
+    whole = "partitions: {mpi: {percent: 100}}"
+    found = shares(plan_placement(topology, here, NodeRequest((0,)), whole))
+    with waiting() as process:
+        found.enter(process.pid, *found.place(0, None))
+        found.resize("mpi", "1", ())
+        late = set_affinity(here, process.pid).effective  # by a ticket from before
+        found.arrived(process.pid, late)
+        assert get_affinity(process.pid) == found.table.get("mpi").cpus
+
+
+def test_where_control_groups_may_be_made_they_hold_the_members() -> None:
+    """Tests run as root, whose control group is its own to divide."""
+    topology = Topology.from_system()
+    here = get_affinity() & topology.complete
+    whole = "partitions: {mpi: {percent: 100}}"
+    placement = plan_placement(topology, here, NodeRequest((0,)), whole)
+    assert placement.declared
+    groups = make_groups(placement.declared.table, f"test{os.getpid()}")
+    assert list(groups) == ["mpi"], "tests run as root"
+    try:
+        assert make_groups(placement.declared.table, f"test{os.getpid()}") == {}, "taken"
+        found = Shares(topology, placement.declared, placement.plan, groups)
+        with waiting() as process:
+            found.enter(process.pid, *found.place(0, None))
+            assert process.pid in groups["mpi"].processes()
+            found.resize("mpi", "1", ())
+            share = found.table.get("mpi").cpus
+            assert groups["mpi"].effective() == share
+            assert {get_affinity(tid) for tid in threads_of(process.pid)} == {share}
+            with pytest.raises(CpusetsError):
+                set_affinity(here - share, process.pid)
+            found.resize("mpi", "100%", ())
+            assert groups["mpi"].effective() == here
+            assert {get_affinity(tid) for tid in threads_of(process.pid)} == {here}
+    finally:
+        remove_groups(groups)
+    assert not groups["mpi"].path.exists()
