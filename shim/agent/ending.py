@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from pmix_server.mesh import AGENT_DIED
+from pmix_server.mesh import AGENT_DIED, AGENT_LEFT
 from shim.agent.life import RankTable
 from shim.agent.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
 from shim.agent.links import Links
 from shim.agent.outcome import how, job_code, patience
 from shim.agent.voice import Voice
+from shim.errors import ShimError
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +106,23 @@ class Ending:
             await self._voice.say_once(f"shim: {text}", TOPIC)
         else:
             self._voice.silence(TOPIC)
+        await self._end_all(message, everywhere)
+        self._on_verdict()
+
+    async def _end_all(self, message: str, everywhere: bool) -> None:
         if everywhere and self._lifecycle and self._links:
             self._lifecycle.tell_all(Abort(self._links.nspace, 0, self.code, message))
         await self._end_ranks(self.code, message, everywhere=everywhere)
-        self._on_verdict()
+
+    async def give_up(self, error: ShimError, say: Callable[[str], None]) -> None:
+        """This node cannot begin: say why, unless a rank or another node does, and end what has
+        begun elsewhere."""
+        self.begun = True
+        self.code = error.exit_code
+        if await self._voice.may_say(TOPIC):
+            say(str(error))
+        if self._links is None or self._links.mesh.size > 1:
+            await self._end_all(error.message, True)
 
     def part_ended(self) -> None:
         """No rank here owes PMIx anything more: from now on our loss harms nobody."""
@@ -158,6 +172,9 @@ class Ending:
                 self._suspect(rank, status)
             self._reported.clear()
         if node in self._ended_nodes or self._table.settled or self.begun:
+            return
+        if reason == AGENT_LEFT:
+            self._ended_nodes.add(node)
             return
         delay = GUARDS_TURN if reason == AGENT_DIED else 0.0
         asyncio.get_running_loop().call_later(delay, self._mourn, node, reason)

@@ -192,15 +192,14 @@ class Session(abc.ABC):
 
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
-        self.ending.code = error.exit_code
-        self.ending.begun = True
         self.office.refuse_all(error)
         await self.absence(2.0)
-        if await self.voice.may_say(error.message):
+
+        def say(text: str) -> None:
             self._fatal = True
-            self.guard.fatal(error.exit_code, str(error))
-        if self.links is None or self.links.mesh.size > 1:
-            await self.end_ranks(error.exit_code, error.message, everywhere=True)
+            self.guard.fatal(error.exit_code, text)
+
+        await self.ending.give_up(error, say)
         self.finish()
 
     async def _take_down(self) -> None:
