@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from cpusets import CpuSet, Topology
 from pmix_server.mesh import MeshError
 from shim.agent.links import Links
 from shim.agent.node import Node
-from shim.agent.outcome import CRASH_PATIENCE, from_return_code, how, job_code
+from shim.agent.outcome import from_return_code
 from shim.agent.placement import Placement, plan_placement
 from shim.agent.ranks import RankProcesses, frontend_program
 from shim.agent.session import Session
@@ -32,7 +31,6 @@ class RunSession(Session):
 
     _layout: Layout | None = None
     _processes: RankProcesses | None = None
-    _verdicts: tuple[asyncio.Task[None], ...] = ()
 
     @property
     def spec(self) -> RunSpec:
@@ -74,7 +72,7 @@ class RunSession(Session):
         self._processes = RankProcesses(node.layout, frontend_program(), self.env, self.door.adopt)
         await self._processes.start()
         worst = await self._processes.wait(self._on_end)
-        await asyncio.gather(*self._verdicts)
+        await self.ending.verdicts()
         if not self.ending.begun:
             self.ending.code = worst
         self.ending.part_ended()
@@ -88,19 +86,8 @@ class RunSession(Session):
 
     def _on_end(self, rank: int, code: int) -> None:
         """As mpirun does: a rank that fails ends the job, since the others would wait for it."""
-        if code == 0 or self.ending.cancelled:
-            return
-        self._verdicts += (self.spawn(self._fail(rank, from_return_code(code))),)
-
-    async def _fail(self, rank: int, status: int) -> None:
-        if os.WIFSIGNALED(status):
-            # A launcher that kills the job kills us in the same breath, and says so itself.
-            await asyncio.sleep(CRASH_PATIENCE)
-        self.ending.end(
-            job_code(status),
-            f"Rank {rank} {how(status)}, so the job is ended. Look for the reason in the rank's "
-            "own output.",
-        )
+        if code != 0 and not self.ending.cancelled:
+            self.ending.rank_died(rank, from_return_code(code), owed=False)
 
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
         """Every agent ends its own; the others were told by `Ending`."""

@@ -237,7 +237,7 @@ class Session(abc.ABC):
     def rank_gone(self, rank: int, owed: bool, status: int | None) -> None:
         log.info("rank %d is gone, wait status %s%s", rank, status, ", owing" if owed else "")
         if owed:
-            self.ending.rank_died(rank, status)
+            self.ending.rank_died(rank, status, owed=True)
         self.look_around()
 
     def look_around(self) -> None:

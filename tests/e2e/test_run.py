@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,8 @@ def test_a_signal_ends_the_job(
     running = start(steps, "-n", "4", image4, fault, *MPI, "ready", "stop").wait_for("ready")
     running.signal(number)
     if number is signal.SIGINT and running.process.poll() is None:
-        running.signal(number)  # srun asks twice
+        time.sleep(0.3)
+        running.signal(number)  # srun asks for two within a second
     ended = running.end()
     assert ended.rc != 0
     assert ended.said == []
