@@ -30,6 +30,7 @@ test: lint
 lint: $(VENV)/.installed
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy setup.py examples/demo/demo.py examples/pmix-client/client.py
 
 BENCHMARKS := launch pingpong wireup agent_footprint overlay pmix_soak map hybrid
 benchmarks: $(VENV)/.installed

@@ -55,15 +55,21 @@ _BY_NAME = {
 }
 
 
+def mode_named(name: str) -> Mode:
+    """The mode of a policy's name. Raises PlanError naming those that are known."""
+    mode = _BY_NAME.get(name)
+    if mode is None:
+        raise PlanError(f"{name!r} is no memory policy.", f"Use one of {', '.join(_BY_NAME)}.")
+    return mode
+
+
 def policy_for(topology: Topology, cpus: CpuSet, name: str) -> MemoryPolicy:
     """The policy called `name` (`none`, `local`, `bind`, `preferred`, `interleave`) for a rank.
 
     The nodes are those with memory that hold the rank's CPUs; `preferred` takes the first of
     them, since the kernel takes one only. Raises PlanError for another name.
     """
-    mode = _BY_NAME.get(name)
-    if mode is None:
-        raise PlanError(f"{name!r} is no memory policy.", f"Use one of {', '.join(_BY_NAME)}.")
+    mode = mode_named(name)
     if mode in (Mode.DEFAULT, Mode.LOCAL):
         return MemoryPolicy(mode)
     near = CpuSet.of(

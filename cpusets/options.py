@@ -11,7 +11,8 @@ from cpusets.axes import OBJECTS, parse_bind_to, parse_map_by, parse_rank_by
 from cpusets.cpuset import EMPTY, CpuSet, union
 from cpusets.errors import CpuListError, PlanError
 from cpusets.explicit import parse_cpu_bind
-from cpusets.request import NodeRequest
+from cpusets.mempolicy import mode_named
+from cpusets.request import NodeRequest, check
 from cpusets.shares import cores_of
 from cpusets.topology import Topology
 
@@ -64,6 +65,24 @@ def request_on(
         reserve=parse_reserve(options.reserve, topology, allowed),
         gpus_per_rank=parse_gpus(options.gpus_per_rank),
         memory=options.mem_bind,
+    )
+
+
+def check_options(options: MappingOptions) -> None:
+    """Refuse wrong words and contradictions as far as they need no machine. Raises PlanError."""
+    map_by, pe = parse_map_by(options.map_by)
+    mode_named(options.mem_bind)
+    check(
+        NodeRequest(
+            ranks=(),
+            threads=options.threads,
+            map_by=map_by,
+            rank_by=None if options.rank_by is None else parse_rank_by(options.rank_by),
+            bind_to=None if options.bind_to is None else parse_bind_to(options.bind_to),
+            cpus_per_rank=options.cpus_per_rank or pe,
+            smt=options.smt,
+            gpus_per_rank=parse_gpus(options.gpus_per_rank),
+        )
     )
 
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent_process.h"
+#include "janitor.h"
 #include "message.h"
 #include "wards.h"
 
@@ -273,6 +274,7 @@ int guard_foreground(const struct guard_order *order)
     sigprocmask(SIG_BLOCK, &forwarded, NULL);
     guard.signals = signalfd(-1, &forwarded, SFD_CLOEXEC);
     signal(SIGPIPE, SIG_IGN);
+    janitor_start(order->meeting);
     if (guard.signals < 0 || !begin(&guard, true))
         return EXIT_SHIM;
     rendezvous_unlock(order->meeting);

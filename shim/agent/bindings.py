@@ -55,11 +55,12 @@ class BindingReport:
         self._published = asyncio.Event()
         if mesh.index == 0:
             mesh.subscribe(KIND, self._on_node)
+            mesh.on_lost(lambda _node, _reason: self._publish_if_complete())
         if not expected:
             self._send([])
 
     async def wait(self, patience: float) -> None:
-        """Ranks may end before the other nodes' reports are here: give these *patience* seconds.
+        """Ranks may end before those of other nodes begin: give these *patience* seconds.
 
         Only the first node collects, so only it waits; and only if its own ranks have started.
         """
@@ -120,7 +121,11 @@ class BindingReport:
 
     def _on_node(self, node: int, body: Body) -> None:
         self._nodes[node] = [_unpack(fields) for fields in body]
-        if len(self._nodes) == self._mesh.size - len(self._mesh.gone):
+        self._publish_if_complete()
+
+    def _publish_if_complete(self) -> None:
+        missing = set(range(self._mesh.size)) - set(self._nodes) - self._mesh.gone
+        if not missing and not self._published.is_set():
             reports = sorted(
                 (report for part in self._nodes.values() for report in part),
                 key=lambda report: report.rank,

@@ -20,12 +20,12 @@ from shim.agent.placement import (
     launcher_masks,
     node_request,
     plan_placement,
-    presentable,
     widen_own_affinity,
 )
 from shim.agent.session import Session
 from shim.errors import ShimError
 from shim.layout import Layout, layout_of_step
+from shim.mapper import presentable
 from shim.options import ExecOptions, parse_exec
 from shim.run.files import read_file, read_partitions
 from shim.ticket import Hello

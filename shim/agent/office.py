@@ -13,11 +13,12 @@ from shim.agent import shared_memory
 from shim.agent.bindings import BindingReport
 from shim.agent.containers import Containers
 from shim.agent.control import answer
+from shim.agent.ending import TOPIC
 from shim.agent.guard import GuardPipe
 from shim.agent.life import RankState, RankTable
 from shim.agent.limits import limits_of
 from shim.agent.node import Node
-from shim.agent.placement import presentable, undeclared
+from shim.agent.placement import undeclared
 from shim.agent.shares import Shares
 from shim.agent.tasks import TaskWatch
 from shim.agent.voice import Voice
@@ -25,6 +26,7 @@ from shim.container import Additions, Container
 from shim.errors import ShimError
 from shim.exit_status import exit_status
 from shim.frontdoor import Peer
+from shim.mapper import presentable
 from shim.options import ExecOptions
 from shim.ticket import Answer, Bound, Control, ExecFailed, Hello, Refuse, Reply, Ticket
 
@@ -116,7 +118,7 @@ class Office:
                 return native_ticket(hello, additions)
             return container.admit(hello, additions)
         except ShimError as error:
-            return await self._refusal(error)
+            return await self._refusal(error, TOPIC if self.node is None else error.message)
 
     def _arrive(self, hello: Hello, peer: Peer) -> None:
         self._table.started(hello.rank, peer.pid)
@@ -161,9 +163,9 @@ class Office:
             self.shares.enter(peer.pid, home, place)
         return place
 
-    async def _refusal(self, error: ShimError) -> Refuse:
+    async def _refusal(self, error: ShimError, topic: str) -> Refuse:
         """The sentence goes to one rank of the job; the others end with the same code."""
-        text = str(error) if await self._voice.may_say(error.message) else ""
+        text = str(error) if await self._voice.may_say(topic) else ""
         return Refuse(error.exit_code, text)
 
     def bound(self, peer: Peer, bound: Bound, host_pid: int) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from cpusets import CpuSet, CpusetsError, NodePlan, NodeRequest, RankPlacement, Topology, plan_node
-from cpusets.options import MappingOptions, request_on
+from cpusets import CpuSet, NodePlan, NodeRequest, RankPlacement, Topology, plan_node
+from cpusets.options import request_on
 from cpusets.partition_spec import parse_partitions
 from cpusets.partitions import carve
 from cpusets.rankfile import RankLine, cpus_of
 from shim.agent.context import LaunchContext
 from shim.agent.shares import Declared, plan_shares
 from shim.errors import ShimError
+from shim.mapper import mapping_options, presentable
 from shim.mapping_words import MappingWords
 
 
@@ -69,13 +69,6 @@ def node_request(
         return replace(request, explicit={line.rank: cpus_of(line, topology) for line in lines})
 
 
-def mapping_options(words: MappingWords) -> MappingOptions:
-    """The words for the mapper; files are read apart."""
-    values = asdict(words)
-    del values["rankfile"], values["partitions"]
-    return MappingOptions(**values)
-
-
 def plan_placement(
     topology: Topology,
     allowed: CpuSet,
@@ -111,15 +104,6 @@ def undeclared(name: str) -> ShimError:
         f"There is no partition {name!r}: none is declared.",
         "Declare them with --partitions where the step starts.",
     )
-
-
-@contextmanager
-def presentable() -> Iterator[None]:
-    """The mapper's refusals are told to the user as they are."""
-    try:
-        yield
-    except CpusetsError as error:
-        raise ShimError(error.message, error.hint) from error
 
 
 def widen_own_affinity(cpus: CpuSet) -> None:

@@ -14,12 +14,13 @@ from pmix_server.mesh import MeshError
 from shim.agent.capacities import gather_capacities
 from shim.agent.links import Links
 from shim.agent.node import Node
-from shim.agent.outcome import from_return_code, how, job_code
-from shim.agent.placement import Placement, node_request, plan_placement, presentable
+from shim.agent.outcome import from_return_code
+from shim.agent.placement import Placement, node_request, plan_placement
 from shim.agent.ranks import RankProcesses, frontend_program
 from shim.agent.session import Session
 from shim.errors import ShimError
 from shim.layout import Layout, layout_of_run
+from shim.mapper import presentable
 from shim.options import ExecOptions
 from shim.run.dealing import Numbers, deal_ranks, read_rankfile
 from shim.run.spec import RunSpec
@@ -96,8 +97,10 @@ class RunSession(Session):
         await self._processes.start()
         worst = await self._processes.wait(self._on_end)
         await self.door.settle(SETTLE)
+        await self.ending.verdicts()
         if not self.ending.begun:
             self.ending.code = worst
+        self.ending.part_ended()
         self.finish()
 
     def look_around(self) -> None:
@@ -108,14 +111,8 @@ class RunSession(Session):
 
     def _on_end(self, rank: int, code: int) -> None:
         """As mpirun does: a rank that fails ends the job, since the others would wait for it."""
-        if code == 0 or self.ending.cancelled:
-            return
-        status = from_return_code(code)
-        self.ending.end(
-            job_code(status),
-            f"Rank {rank} {how(status)}, so the job is ended. Look for the reason in the rank's "
-            "own output.",
-        )
+        if code != 0 and not self.ending.cancelled:
+            self.ending.rank_died(rank, from_return_code(code), owed=False)
 
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
         """Every agent ends its own; the others were told by `Ending`."""

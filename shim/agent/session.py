@@ -34,7 +34,7 @@ from shim.agent.life import RankTable
 from shim.agent.links import Links, open_links
 from shim.agent.node import Node, container_ids, job_spec, register_job, start_server
 from shim.agent.office import Office
-from shim.agent.placement import Placement, presentable
+from shim.agent.placement import Placement
 from shim.agent.settings import Settings
 from shim.agent.share_groups import make_groups, remove_groups
 from shim.agent.shares import Shares
@@ -44,6 +44,7 @@ from shim.container.spawn import Spawned
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor
 from shim.layout import Layout
+from shim.mapper import presentable
 from shim.options import ExecOptions
 from shim.ticket import Hello
 
@@ -51,12 +52,6 @@ log = logging.getLogger(__name__)
 
 LINGER = 10.0
 """Seconds to wait for ranks that have not come yet when no other is left."""
-
-REPORT_PATIENCE = 2.0
-"""Seconds for the other nodes' reports of bindings, where the ranks end at once."""
-
-SAME_END = 0.3
-"""Seconds in which the other nodes, which come to the same end, may ask who tells the user."""
 
 TAKE_DOWN = 5.0
 """Seconds for each part of the take-down; a hung file system must not hold the step."""
@@ -213,22 +208,19 @@ class Session(abc.ABC):
 
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
-        self.ending.code = error.exit_code
-        self.ending.begun = True
         self.office.refuse_all(error)
         await self.absence(2.0)
-        if await self.voice.may_say(error.message):
+
+        def say(text: str) -> None:
             self._fatal = True
-            self.guard.fatal(error.exit_code, str(error))
-        if self.links and self.links.mesh.size > 1 and self.links.mesh.index == 0:
-            await asyncio.sleep(SAME_END)
-        if self.links is None or self.links.mesh.size > 1:
-            await self.end_ranks(error.exit_code, error.message, everywhere=True)
+            self.guard.fatal(error.exit_code, text)
+
+        await self.ending.give_up(error, say)
         self.finish()
 
     async def _take_down(self) -> None:
-        if self.office.report and not self.ending.begun:
-            await self.office.report.wait(REPORT_PATIENCE)
+        if self.office.report and not (self.ending.begun or self.ending.cancelled):
+            await self.office.report.wait(self.settings.start_timeout)
         await self.door.stop()
         self.office.tasks.close()
         for task in tuple(self._tasks):
@@ -267,7 +259,7 @@ class Session(abc.ABC):
     def rank_gone(self, rank: int, owed: bool, status: int | None) -> None:
         log.info("rank %d is gone, wait status %s%s", rank, status, ", owing" if owed else "")
         if owed:
-            self.ending.rank_died(rank, status)
+            self.ending.rank_died(rank, status, owed=True)
         self.look_around()
 
     def look_around(self) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from shim.errors import ShimError
+from shim.mapping_words import AS_USUAL
 from shim.run.files import with_files
 from shim.run.launch import plan_launch
 from shim.run.spec import parse_run
@@ -47,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
         print(HELP, end="")
         return 0 if args.words else 2
     spec = with_files(parse_run(args.words), os.getcwd())
+    if spec.mapping != AS_USUAL:
+        from shim.mapper import check_words  # loads the mapper, which is rarely needed here
+
+        check_words(spec.mapping)
     launch = plan_launch(spec, os.environ, program())
     try:
         os.execvpe(launch.argv[0], launch.argv, launch.env)

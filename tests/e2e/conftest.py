@@ -213,3 +213,9 @@ def kill(cluster: Cluster, node: str, program: str, number: int = signal.SIGKILL
     for pid in hit:
         os.kill(pid, number)
     return len(hit)
+
+
+def kill_parent(pid: int) -> None:
+    """SIGKILL to the parent of a process, such as the guard of an agent."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    os.kill(int(status.split("PPid:")[1].split()[0]), signal.SIGKILL)

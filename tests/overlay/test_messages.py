@@ -182,7 +182,7 @@ class TestNotices:
     NOTICES = (
         Abort("inner", 3, 7, "MPI_Abort was called"),
         Abort("inner", 3, 7, "two of us", (("inner", 1), ("inner", 2))),
-        RankExited("inner", 5, 0, 9, finalized=False),
+        RankExited("inner", 5, 9, owed=True),
         PartEnded("inner", 3),
     )
 

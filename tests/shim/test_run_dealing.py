@@ -9,6 +9,8 @@ import pytest
 from cpusets import NodeRequest
 from cpusets.dealing import Capacity
 from shim.errors import ShimError
+from shim.mapper import check_words
+from shim.mapping_words import MappingWords
 from shim.run.dealing import deal_ranks, read_rankfile
 from shim.run.spec import RunSpec, parse_run
 
@@ -58,3 +60,20 @@ def test_a_rank_file_says_the_node_of_each_rank() -> None:
 def test_a_rank_file_that_does_not_fit_is_refused(words: str, text: str, sentence: str) -> None:
     with pytest.raises(ShimError, match=sentence):
         read_rankfile(replace(spec(words), rankfile=text), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (MappingWords(map_by="nonsense"), "no way to map ranks"),
+        (MappingWords(mem_bind="everywhere"), "no memory policy"),
+        (MappingWords(gpus_per_rank="2/3"), "GPUs per rank is impossible"),
+        (MappingWords(bind_to="none", cpus_per_rank=2), "contradicts"),
+    ],
+)
+def test_what_no_node_can_do_is_refused_before_any_agent_starts(
+    words: MappingWords, sentence: str
+) -> None:
+    with pytest.raises(ShimError, match=sentence):
+        check_words(words)
+    check_words(MappingWords(map_by="l3:pe=2", gpus_per_rank="1/2", cpu_bind="list:0;1"))
