@@ -36,9 +36,16 @@ class MappingWords:
     """A file, or the declaration itself: `{mpi: 75%, analysis: 2}`."""
 
     @property
-    def moves_ranks(self) -> bool:
+    def redeals(self) -> bool:
         """Whether the user, not the launcher, says which CPUs each rank gets."""
-        axes = (self.rank_by, self.bind_to, self.cpus_per_rank)
+        axes = (
+            self.rank_by,
+            self.bind_to,
+            self.cpus_per_rank,
+            self.cpu_bind,
+            self.rankfile,
+            self.partitions,
+        )
         return self.map_by != "auto" or any(axis is not None for axis in axes)
 
 

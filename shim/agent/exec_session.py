@@ -94,7 +94,7 @@ class ExecSession(Session):
         words = self.options.mapping
         lines = self._rank_lines(layout) if words.rankfile else None
         request = node_request(topology, allowed, words, layout.here.ranks, lines)
-        return replace(request, oversubscribe=True, given=None if words.moves_ranks else given)
+        return replace(request, oversubscribe=True, given=None if words.redeals else given)
 
     def _rank_lines(self, layout: Layout) -> tuple[RankLine, ...]:
         text = read_file(self.options.mapping.rankfile or "", self.cwd)

@@ -47,6 +47,10 @@ class Session(Protocol):
     def partition_of(self, hello: Hello) -> str | None:
         """The partition that a process asks for."""
 
+    @property
+    def redeals(self) -> bool:
+        """Whether the user's options, not the launcher, say which CPUs each rank gets."""
+
     def launchers_mask(self, rank: int) -> CpuSet | None:
         """The CPUs that the launcher says it bound the rank to."""
 
@@ -82,6 +86,7 @@ class Office:
         self._planned: dict[int, CpuSet] = {}
         self._guests: set[int] = set()
         self._pidfds: dict[int, int] = {}
+        self._mismatch = False
 
     def open(self, node: Node) -> None:
         """Ranks get their tickets from now on."""
@@ -142,10 +147,18 @@ class Office:
         plan = self._seat(node, hello, peer, bind)
         if bind:
             self._planned[hello.rank] = plan.cpus
+            bind = not self._narrowed_itself(hello.rank, plan.cpus)
         memory = node.shared_memory
         if memory and not shared_memory.is_visible(memory, container):
             memory = None
         return node.additions(plan, hello.env, bind=bind, memory=memory)
+
+    def _narrowed_itself(self, rank: int, plan: CpuSet) -> bool:
+        """Whether a task gave up CPUs (taskset, numactl) before it called us, and meant it. Its
+        launcher's mask is no such choice, nor is any mask where the user had CPUs dealt anew."""
+        own = self.masks[rank]
+        given = self._session.launchers_mask(rank)
+        return bool(own) and own <= plan and own not in (plan, given) and not self._session.redeals
 
     def _seat(self, node: Node, hello: Hello, peer: Peer, bind: bool) -> RankPlacement:
         """The rank's planned part, or its place in the share that the process is put into."""
@@ -179,10 +192,11 @@ class Office:
         if self.report and peer.pid not in self._guests:
             limits = limits_of(host_pid, self._session.launchers_mask(rank), self.masks[rank])
             self.report.bound(rank, node.placement, effective, (host_pid, bound.pid), limits)
-        elif self._planned.get(rank, effective) != effective:
+        elif self._planned.get(rank, effective) != effective and not self._mismatch:
+            self._mismatch = True  # the ranks of a node miss their CPUs for one reason
             self._voice.say(
-                f"shim: Rank {rank} was to run on CPUs {self._planned[rank]}; the kernel gave "
-                f"{effective}. Compare --cpu-bind of the launcher with the job's CPUs."
+                f"shim: Rank {rank} was to run on CPUs {self._planned[rank]} and runs on "
+                f"{effective}. See all ranks with --report-bindings."
             )
 
     def started(self, peer: Peer) -> None:

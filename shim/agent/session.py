@@ -209,13 +209,12 @@ class Session(abc.ABC):
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
         self.office.refuse_all(error)
-        await self.absence(2.0)
 
         def say(text: str) -> None:
             self._fatal = True
             self.guard.fatal(error.exit_code, text)
 
-        await self.ending.give_up(error, say)
+        await self.ending.give_up(error, self.absence(2.0), say)
         self.finish()
 
     async def _take_down(self) -> None:
@@ -252,6 +251,10 @@ class Session(abc.ABC):
     async def _on_abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
         log.info("rank %d asks for the end of the job, status %d", proc.rank, status)
         self.ending.end(status, "", message)
+
+    @property
+    def redeals(self) -> bool:
+        return self.settings.mapping.redeals
 
     def launchers_mask(self, rank: int) -> CpuSet | None:
         return (self.context.masks or {}).get(rank)
