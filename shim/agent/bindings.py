@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cpusets import CpuSet, RankReport, judge, render_table, to_json
 from pmix_server.mesh import Body, Mesh
-from shim.affinity.live import memory_policy, numa_nodes
 from shim.agent.placement import Placement
 from shim.errors import ShimError
 
@@ -80,6 +79,8 @@ class BindingReport:
 
         *limits* are the masks that may have narrowed its own, by name.
         """
+        from shim.affinity.live import memory_policy  # only where a report is wanted
+
         memory = memory_policy(pids[0]) or str(placement.of(rank).memory)
         self._local[rank] = _Bound(placement, effective, pids, limits, memory)
         if len(self._local) == len(self._expected):
@@ -88,6 +89,8 @@ class BindingReport:
     def _judged(self, rank: int) -> RankReport:
         bound = self._local[rank]
         plan = bound.placement.of(rank)
+        from shim.affinity.live import numa_nodes
+
         topology = bound.placement.topology
         verdict = judge(
             plan.cpus,

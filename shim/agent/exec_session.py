@@ -7,9 +7,9 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cpusets import CpuSet, NodeRequest, Topology
-from cpusets.rankfile import RankLine, lines_by_node, parse_rankfile
 from pmix_server import NodeRanks
 from pmix_server.upstream import Mode
 from shim.agent.context import Launcher
@@ -29,6 +29,9 @@ from shim.mapper import presentable
 from shim.options import ExecOptions, parse_exec
 from shim.run.files import read_file, read_partitions
 from shim.ticket import Hello
+
+if TYPE_CHECKING:
+    from cpusets.rankfile import RankLine
 
 LAUNCHERS_TURN = 1.0
 """Seconds that the launcher has to answer, and again to end the ranks, before we do."""
@@ -97,6 +100,8 @@ class ExecSession(Session):
         return replace(request, oversubscribe=True, given=None if words.redeals else given)
 
     def _rank_lines(self, layout: Layout) -> tuple[RankLine, ...]:
+        from cpusets.rankfile import lines_by_node, parse_rankfile  # most steps have none
+
         text = read_file(self.options.mapping.rankfile or "", self.cwd)
         with presentable():
             lines = parse_rankfile(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 from cpusets import CpuSet, CpusetsError
-from cpusets.cgroups import own_group
 
 
 def limits_of(pid: int, launcher: CpuSet | None, inherited: CpuSet) -> dict[str, CpuSet]:
@@ -14,6 +13,8 @@ def limits_of(pid: int, launcher: CpuSet | None, inherited: CpuSet) -> dict[str,
     A rank that binds itself can be narrowed by its control group alone (sched_setaffinity(2));
     the masks that it was born with matter to one that was not to be bound.
     """
+    from cpusets.cgroups import own_group  # only where a report is wanted
+
     limits: dict[str, CpuSet] = {}
     with suppress(CpusetsError):  # gone with its process
         group = own_group(pid)

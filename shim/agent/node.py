@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpusets import (
     RankPlacement,
@@ -22,12 +23,14 @@ from shim.agent.context import LaunchContext, Launcher
 from shim.agent.host import AgentHost
 from shim.agent.links import Links
 from shim.agent.placement import Placement
-from shim.agent.shares import Shares
 from shim.agent.uplink import presentable
 from shim.container import Additions, Container
 from shim.hostlist import expand
 from shim.layout import Layout
 from shim.ticket import MemoryPolicy
+
+if TYPE_CHECKING:
+    from shim.agent.shares import Shares
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,18 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cpusets import CpuSet, RankPlacement
 from shim.agent import shared_memory
 from shim.agent.bindings import BindingReport
 from shim.agent.containers import Containers
-from shim.agent.control import answer
 from shim.agent.ending import TOPIC
 from shim.agent.guard import GuardPipe
 from shim.agent.life import RankState, RankTable
 from shim.agent.limits import limits_of
 from shim.agent.node import Node
 from shim.agent.placement import undeclared
-from shim.agent.shares import Shares
 from shim.agent.tasks import TaskWatch
 from shim.agent.voice import Voice
 from shim.container import Additions, Container
@@ -29,6 +27,9 @@ from shim.frontdoor import Peer
 from shim.mapper import presentable
 from shim.options import ExecOptions
 from shim.ticket import Answer, Bound, Control, ExecFailed, Hello, Refuse, Reply, Ticket
+
+if TYPE_CHECKING:
+    from shim.agent.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +219,8 @@ class Office:
         asyncio.get_running_loop().call_later(lag, self._bury, rank, peer.pid)
 
     async def control(self, request: Control) -> Reply:
+        from shim.agent.control import answer  # few steps are asked anything
+
         return answer(request.words, self.shares)
 
     def _bury(self, rank: int, pid: int) -> None:

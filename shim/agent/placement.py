@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from cpusets import CpuSet, NodePlan, NodeRequest, RankPlacement, Topology, plan_node
 from cpusets.options import request_on
-from cpusets.partition_spec import parse_partitions
-from cpusets.partitions import carve
-from cpusets.rankfile import RankLine, cpus_of
 from shim.agent.context import LaunchContext
-from shim.agent.shares import Declared, plan_shares
 from shim.errors import ShimError
 from shim.mapper import mapping_options, presentable
 from shim.mapping_words import MappingWords
+
+if TYPE_CHECKING:
+    from cpusets.rankfile import RankLine
+    from shim.agent.shares import Declared
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def node_request(
         request = request_on(mapping_options(words), topology, allowed, ranks)
         if lines is None:
             return request
+        from cpusets.rankfile import cpus_of  # most steps have none
+
         return replace(request, explicit={line.rank: cpus_of(line, topology) for line in lines})
 
 
@@ -88,14 +91,27 @@ def plan_placement(
     asked = {rank: name for rank, name in (homes or {}).items() if name is not None}
     with presentable():
         if partitions is not None:
-            specs = parse_partitions(partitions)
-            names = {rank: asked.get(rank, specs[0].name) for rank in request.ranks}
-            declared = Declared(carve(topology, allowed, specs), names)
-            plan = plan_shares(topology, declared, request)
-            return Placement(topology, plan, allowed, declared)
+            return _in_partitions(topology, allowed, request, partitions, asked)
         for name in asked.values():
             raise undeclared(name)
         return Placement(topology, plan_node(topology, allowed, request), allowed)
+
+
+def _in_partitions(
+    topology: Topology,
+    allowed: CpuSet,
+    request: NodeRequest,
+    partitions: str,
+    asked: Mapping[int, str],
+) -> Placement:
+    from cpusets.partition_spec import parse_partitions  # most steps have none
+    from cpusets.partitions import carve
+    from shim.agent.shares import Declared, plan_shares
+
+    specs = parse_partitions(partitions)
+    names = {rank: asked.get(rank, specs[0].name) for rank in request.ranks}
+    declared = Declared(carve(topology, allowed, specs), names)
+    return Placement(topology, plan_shares(topology, declared, request), allowed, declared)
 
 
 def undeclared(name: str) -> ShimError:

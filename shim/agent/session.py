@@ -15,10 +15,9 @@ import os
 import signal
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpusets import CpuSet, Topology
-from cpusets.cgroups import CpusetGroup
 from pmix_server import Proc
 from pmix_server.collectives import Collectives
 from pmix_server.upstream import Mode
@@ -36,8 +35,6 @@ from shim.agent.node import Node, container_ids, job_spec, register_job, start_s
 from shim.agent.office import Office
 from shim.agent.placement import Placement
 from shim.agent.settings import Settings
-from shim.agent.share_groups import make_groups, remove_groups
-from shim.agent.shares import Shares
 from shim.agent.uplink import Uplink
 from shim.agent.voice import Voice
 from shim.container.spawn import Spawned
@@ -47,6 +44,10 @@ from shim.layout import Layout
 from shim.mapper import presentable
 from shim.options import ExecOptions
 from shim.ticket import Hello
+
+if TYPE_CHECKING:
+    from cpusets.cgroups import CpusetGroup
+    from shim.agent.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +193,9 @@ class Session(abc.ABC):
         declared = placement.declared
         if declared is None:
             return None
+        from shim.agent.share_groups import make_groups  # most steps have no partitions
+        from shim.agent.shares import Shares
+
         self._groups = make_groups(declared.table, self.settings.key)
         return Shares(placement.topology, declared, placement.plan, self._groups)
 
@@ -232,7 +236,10 @@ class Session(abc.ABC):
         if node and node.server:
             parts.append(node.server.stop())
         await asyncio.gather(*map(_within, parts))
-        remove_groups(self._groups)
+        if self._groups:
+            from shim.agent.share_groups import remove_groups
+
+            remove_groups(self._groups)
         if not self._fatal and not self.guard.done():
             remove_step(self.settings.run_dir, self.settings.key)
 

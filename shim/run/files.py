@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shim.errors import ShimError
-from shim.run.spec import RunSpec
+
+if TYPE_CHECKING:  # `shim exec` reads files too, and does without jobs
+    from shim.run.spec import RunSpec
 
 
 def with_files(spec: RunSpec, cwd: str) -> RunSpec:
