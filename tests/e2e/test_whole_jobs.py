@@ -78,3 +78,10 @@ def test_two_users_on_one_node(cluster: Cluster, jobs: Jobs, image4: str, fault:
     for one in ended:
         assert (one.rc, one.said) == (0, [])
         assert "done" in one.out
+
+
+@pytest.mark.parametrize("name", ["a b;c/..", "$(reboot)'\"", "é\t%s"])
+def test_strange_job_names(jobs: Jobs, image4: str, fault: str, name: str) -> None:
+    srun = ["srun", "--mpi=pmix", "-J", name, "-N2", "-n4"]
+    ended = jobs.run([*srun, "shim", "exec", image4, fault, "init", "barrier", "finalize"])
+    assert (ended.rc, ended.said) == (0, [])
