@@ -23,6 +23,9 @@ GUARDS_TURN = 2.0
 """Seconds for the guard of an agent that died: it says so and asks the launcher to end the job.
 Where the whole node died there is no guard, and the other agents speak."""
 
+OTHERS_TURN = 1.0
+"""Seconds for the first of the nodes that are left to end the job, before the others do."""
+
 SEE_OUTPUT = "Look for the reason in the rank's own output."
 
 UNKNOWN = -1
@@ -205,11 +208,11 @@ class Ending:
         if self._table.settled or self._links is None:
             return
         mesh = self._links.mesh
-        speaks = mesh.index == min(set(range(mesh.size)) - mesh.gone)
-        self.end(
-            1,
+        text = (
             f"The agent of node {mesh.names[node]} was lost ({reason}), so the job is ended. "
             "Look for the node's state with `sinfo -R`."
-            if speaks
-            else "",
         )
+        if mesh.index == min(set(range(mesh.size)) - mesh.gone):
+            self.end(1, text)
+        else:
+            asyncio.get_running_loop().call_later(OTHERS_TURN, self.end, 1, text)

@@ -36,6 +36,16 @@ class Placement:
         return {one.rank: one.cpus for one in self.plan.placements}
 
 
+def load_topology(*, devices: bool) -> Topology:
+    """This machine's, with its GPUs and NICs if *devices*.
+
+    Raises:
+        ShimError: hwloc is missing or cannot read it.
+    """
+    with presentable():
+        return Topology.from_system(devices=devices)
+
+
 def launcher_masks(
     context: LaunchContext, seen: Mapping[int, CpuSet]
 ) -> Mapping[int, CpuSet] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -33,7 +32,8 @@ from shim.agent.life import RankTable
 from shim.agent.links import Links, open_links
 from shim.agent.node import Node, container_ids, job_spec, register_job, start_server
 from shim.agent.office import Office
-from shim.agent.placement import Placement
+from shim.agent.placement import Placement, load_topology
+from shim.agent.rank_signals import RankSignals
 from shim.agent.settings import Settings
 from shim.agent.uplink import Uplink
 from shim.agent.voice import Voice
@@ -41,7 +41,6 @@ from shim.container.spawn import Spawned
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor
 from shim.layout import Layout
-from shim.mapper import presentable
 from shim.options import ExecOptions
 from shim.ticket import Hello
 
@@ -72,6 +71,7 @@ class Session(abc.ABC):
         self.guard_pid = os.getppid()
         self.voice = Voice(self.guard.say)
         self.table = RankTable()
+        self.signals = RankSignals(self.table)
         self.containers = Containers(
             self.env,
             self.cwd,
@@ -159,7 +159,8 @@ class Session(abc.ABC):
         self.door.progress("connecting to the launcher and to the other nodes")
         started = [self.containers.start(options) for options in self.first_options()]
         topology, job = await asyncio.gather(
-            asyncio.to_thread(_load_topology, self.settings.wants_devices), self.uplink.connect()
+            asyncio.to_thread(load_topology, devices=self.settings.wants_devices),
+            self.uplink.connect(),
         )
         if self.context.has_pmix and self.upstream_mode() != "none":
             self.guard.upstream()
@@ -218,7 +219,7 @@ class Session(abc.ABC):
             self._fatal = True
             self.guard.fatal(error.exit_code, text)
 
-        await self.ending.give_up(error, self.absence(2.0), say)
+        await self.ending.give_up(error, self.signals.absence(2.0), say)
         self.finish()
 
     async def _take_down(self) -> None:
@@ -240,6 +241,7 @@ class Session(abc.ABC):
             from shim.agent.share_groups import remove_groups
 
             remove_groups(self._groups)
+        log.info("everything is taken down")
         if not self._fatal and not self.guard.done():
             remove_step(self.settings.run_dir, self.settings.key)
 
@@ -302,30 +304,6 @@ class Session(abc.ABC):
             self.ending.end(1, "The guard of this node was killed, so the job is ended.")
         elif number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             self.ending.cancelled = True
-
-    async def absence(self, patience: float) -> None:
-        """Wait until no rank is here, at most *patience* seconds."""
-        deadline = asyncio.get_running_loop().time() + patience
-        while self.table.present and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            # An event would have to be kept in step with a table that is rarely waited for.
-            await asyncio.sleep(0.02)
-
-    def kill_ranks(self, number: int) -> None:
-        for pid in self.table.pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-                os.kill(pid, signal.SIGCONT)  # a stopped one would not hear
-
-    async def terminate_softly(self, grace: float) -> None:
-        """SIGTERM to the ranks here, and SIGKILL to those that are left after *grace* seconds."""
-        self.kill_ranks(signal.SIGTERM)
-        await self.absence(grace)
-        self.kill_ranks(signal.SIGKILL)
-
-
-def _load_topology(devices: bool) -> Topology:
-    with presentable():
-        return Topology.from_system(devices=devices)
 
 
 async def _within(work: Coroutine[Any, Any, None]) -> None:

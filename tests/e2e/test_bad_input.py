@@ -52,13 +52,6 @@ def test_a_program_that_cannot_be_executed(
     assert program in ended.sentence
 
 
-@pytest.mark.parametrize("name", ["a b;c/..", "$(reboot)'\"", "é\t%s"])
-def test_strange_job_names(jobs: Jobs, image4: str, fault: str, name: str) -> None:
-    srun = ["srun", "--mpi=pmix", "-J", name, "-N2", "-n4"]
-    ended = jobs.run([*srun, "shim", "exec", image4, fault, *MPI])
-    assert (ended.rc, ended.said) == (0, [])
-
-
 def test_a_megabyte_of_environment(steps: Jobs, image4: str) -> None:
     # 128 KiB is the kernel's limit for one string (execve(2)).
     env = {f"LARGE{number}": "x" * 100_000 for number in range(10)}
