@@ -1,44 +1,37 @@
-"""`python -m shim.agent`: started by the guard only (c_ext/frontend/agent_process.c)."""
+"""`python -m shim.agent`: started by the guard only (c_ext/frontend/agent_process.c).
+
+What stands here is about the time until the ranks run. Most of it goes into loading Python
+modules, which make many objects and free none: collecting garbage meanwhile costs 20 ms of 150.
+"""
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()
+
 import os
-import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from shim.agent.guard import GuardPipe
 from shim.agent.settings import VOICE_VARIABLE, Settings, read_settings
 from shim.container.headstart import head_start, widen_affinity
+from shim.container.spawn import Spawned
 from shim.errors import ShimError
-
-if TYPE_CHECKING:
-    from shim.agent.session import Session
-    from shim.container.spawn import Spawned
-
-_SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGCONT,
-)
 
 
 def main(argv: Sequence[str]) -> int:
     settings = read_settings(argv, os.environ)
     os.environ.pop(VOICE_VARIABLE, None)
     spawned = _head_start(settings)
-    # Loaded while the container starts; see headstart.py.
-    import asyncio
-    import logging
-
-    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
     try:
-        return asyncio.run(_serve(settings, spawned))
+        with _without_tls():
+            from shim.agent.service import serve
+        gc.freeze()
+        gc.enable()
+        return serve(settings, spawned)
     except ShimError as error:
         GuardPipe(settings.guard_fd, settings.voice_fd).fatal(error.exit_code, str(error))
         return error.exit_code
@@ -54,33 +47,19 @@ def _head_start(settings: Settings) -> Spawned | None:
     return head_start(options, os.environ, cwd, settings.run_dir)
 
 
-async def _serve(settings: Settings, spawned: Spawned | None) -> int:
-    import asyncio
-
-    session = _session(settings, spawned)
-    if settings.verbose:
-        from shim.agent.narration import narrate
-
-        narrate(session.voice.say, session.context.node)
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, session.terminate, number)
-    return await session.run()
-
-
-def _session(settings: Settings, spawned: Spawned | None) -> Session:
-    if settings.spec is not None:
-        from shim.agent.run_session import RunSession
-
-        return RunSession(settings, os.environ, spawned)
-    if settings.options is not None:
-        from shim.agent.exec_session import ExecSession
-
-        return ExecSession(settings, os.environ, spawned)
-    raise ShimError(
-        "The agent was told neither a job nor a container.",
-        "Use `shim run` or `shim exec`; `shim _agent` is internal.",
-    )
+@contextmanager
+def _without_tls() -> Iterator[None]:
+    """asyncio loads OpenSSL if it can (8 ms) and does without if it cannot. Agents speak to each
+    other through ZeroMQ's CURVE, so nothing of it is used."""
+    modules: dict[str, object] = sys.modules  # type: ignore[assignment]  # None: not importable
+    absent = "ssl" not in modules
+    if absent:
+        modules["ssl"] = None
+    try:
+        yield
+    finally:
+        if absent:
+            del modules["ssl"]
 
 
 if __name__ == "__main__":

@@ -147,6 +147,8 @@ class Session(abc.ABC):
         try:
             node = await self._prepare()
             self.office.open(node)
+            # Not before: the ranks wait for nothing of it.
+            self.spawn(self.uplink.retire())
             await self.launch(node)
         except ShimError as error:
             await self._give_up(error)
@@ -172,7 +174,6 @@ class Session(abc.ABC):
         self.voice.attach(links.mesh)
         self.ending.attach(links)
         layout, placement = await self.plan(links, topology)
-        self.spawn(self.uplink.retire())
         self.table.expect(layout.here.ranks)
         self._start_report(links, layout)
         server = None
