@@ -57,6 +57,14 @@ LOCALITY_STRING: Final = "pmix.locstr"
 REINCARNATION: Final = "pmix.reinc"
 PROCDIR: Final = "pmix.pdir"
 
+# Published data and events.
+RANGE: Final = "pmix.range"
+PERSISTENCE: Final = "pmix.persist"
+WAIT: Final = "pmix.wait"
+EVENT_CUSTOM_RANGE: Final = "pmix.evrange"
+EVENT_NON_DEFAULT: Final = "pmix.evnondef"
+SERVER_INTERNAL_NOTIFY: Final = "pmix.srvr.internal.notify"
+
 # Directives.
 COLLECT_DATA: Final = "pmix.collect"
 TIMEOUT: Final = "pmix.timeout"

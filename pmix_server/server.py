@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pmix_server import _pmixcore, blocking, dispatch, environment, jobdata, keys, library
@@ -17,6 +17,7 @@ from pmix_server.host import Host
 from pmix_server.job import JobSpec
 from pmix_server.library import Library
 from pmix_server.messages import Messages
+from pmix_server.service import Handler, Service
 from pmix_server.status import Status
 from pmix_server.upstream import Upstream
 from pmix_server.upstream.launcher import LauncherUpstream
@@ -39,6 +40,8 @@ class Server:
 
     def __init__(self) -> None:
         self._host: Host | None = None
+        self._services: tuple[Service, ...] = ()
+        self._handlers: dict[str, Handler] = {}
         self._channel = Channel(_pmixcore.SERVER, self._on_request)
         self._tasks: set[asyncio.Task[None]] = set()
         self._jobs: dict[str, JobSpec] = {}
@@ -63,6 +66,7 @@ class Server:
         library_path: Path | None = None,
         node: str | None = None,
         upstream: Upstream | None = None,
+        services: Sequence[Service] = (),
     ) -> None:
         """Load libpmix and listen on the loopback interface.
 
@@ -74,11 +78,14 @@ class Server:
                 by it. Default: the host name.
             upstream: our client of the launcher; matters in launcher mode, where it has started
                 the one libpmix there is, under its own name of the node.
+            services: answer what the host does not.
 
         Raises:
             PmixError: no usable libpmix, or it does not start.
         """
         self._host = host
+        self._services = tuple(services)
+        self._handlers = dispatch.handlers(host, services)
         self.node = node or socket.gethostname().split(".")[0]
         directory = private_directory(Path(tmpdir))
         self._library = library.load_server(library_path or library.find(os.environ))
@@ -244,12 +251,20 @@ class Server:
     def _on_request(self, request: _pmixcore.Request) -> None:
         host = self._host
         if request.kind in dispatch.NOTICES and host is not None:
-            dispatch.NOTICES[request.kind](host, Proc(*request.source))
+            self._on_notice(host, request)
         elif host is None:
             request.answer(Status.ERR_NOT_AVAILABLE)
-        elif request.kind in dispatch.ANSWERS:
-            task = asyncio.get_running_loop().create_task(dispatch.answer(host, request))
+        elif request.kind in self._handlers:
+            work = dispatch.answer(self._handlers[request.kind], request)
+            task = asyncio.get_running_loop().create_task(work)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
             request.answer(Status.ERR_NOT_SUPPORTED)
+
+    def _on_notice(self, host: Host, request: _pmixcore.Request) -> None:
+        proc = Proc(*request.source)
+        dispatch.NOTICES[request.kind](host, proc)
+        if request.kind == "client_finalized":
+            for service in self._services:
+                service.process_ended(proc)

@@ -37,9 +37,15 @@ void record_free(struct record *record)
     }
     free(record->procs);
     infos_free(record->infos, record->ninfos);
+    infos_free(record->directives, record->ndirectives);
+    strings_free(record->keys);
+    queries_free(record->queries, record->nqueries);
     free(record->data);
     free(record->text);
     value_free(&record->value);
+    free(record->reply.data);
+    infos_free(record->reply.infos, record->reply.ninfos);
+    pdata_free(record->reply.pdata, record->reply.npdata);
     free(record);
 }
 
@@ -57,14 +63,30 @@ bool record_set_procs(struct record *record, const pmix_proc_t *procs, size_t co
     return true;
 }
 
-bool record_set_infos(struct record *record, const pmix_info_t *infos, size_t count)
+static bool set_infos(pmix_info_t **to, size_t *nto, const pmix_info_t *infos, size_t count)
 {
     if (infos == NULL || count == 0) {
         return true;
     }
-    record->infos = infos_copy(infos, count);
-    record->ninfos = record->infos == NULL ? 0 : count;
-    return record->infos != NULL;
+    *to = infos_copy(infos, count);
+    *nto = *to == NULL ? 0 : count;
+    return *to != NULL;
+}
+
+bool record_set_infos(struct record *record, const pmix_info_t *infos, size_t count)
+{
+    return set_infos(&record->infos, &record->ninfos, infos, count);
+}
+
+bool record_set_directives(struct record *record, const pmix_info_t *infos, size_t count)
+{
+    return set_infos(&record->directives, &record->ndirectives, infos, count);
+}
+
+bool record_set_keys(struct record *record, char *const *keys)
+{
+    record->keys = keys == NULL ? NULL : strings_copy(keys);
+    return keys == NULL || record->keys != NULL;
 }
 
 bool record_set_data(struct record *record, const char *data, size_t count)

@@ -11,6 +11,7 @@ from pathlib import Path
 from cpusets import openmp_environment
 from pmix_server import JobSpec, PmixError, Server
 from pmix_server.collectives import Collectives
+from pmix_server.services import job_services
 from shim.agent import shared_memory
 from shim.agent.context import LaunchContext, Launcher
 from shim.agent.host import AgentHost
@@ -112,6 +113,7 @@ async def start_server(
             tmpdir=directory,
             node=spec.here.name,
             upstream=links.upstream,
+            services=job_services(links.mesh),
         )
     except PmixError as error:
         raise presentable(error) from error

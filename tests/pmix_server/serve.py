@@ -19,6 +19,7 @@ from pmix_server import JobSpec, NodeRanks, PmixError, Proc, Server
 from pmix_server.collectives import Collectives
 from pmix_server.environment import without_launcher
 from pmix_server.mesh import LocalMesh
+from pmix_server.services import job_services
 from tests.pmix_server.pair import PairMesh
 
 
@@ -119,11 +120,18 @@ async def main() -> None:
     if mesh is not None:
         await mesh.open(request["mesh"])
     server = Server()
-    collectives = Collectives(mesh or LocalMesh(job.here.name), server.local_modex)
+    meshed = mesh or LocalMesh(job.here.name)
+    collectives = Collectives(meshed, server.local_modex)
     collectives.register(job)
     host = Recorder(collectives, refuse=request.get("refuse", 0))
     path = Path(request["library"]) if request.get("library") else None
-    await server.start(host, tmpdir=request["tmpdir"], library_path=path, node=job.here.name)
+    await server.start(
+        host,
+        tmpdir=request["tmpdir"],
+        library_path=path,
+        node=job.here.name,
+        services=job_services(meshed),
+    )
     version = server.library.version
     await server.register(job)
     memory: list[int] = []

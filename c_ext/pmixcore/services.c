@@ -1,0 +1,120 @@
+/* Upcalls that are answered by the services of the whole job; see upcalls.c for the rules. */
+#include "pmixcore.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A request of source that is answered with a status only. */
+static struct record *op_request(const char *kind, const pmix_proc_t *source,
+                                 pmix_op_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = record_new(kind);
+
+    if (record != NULL) {
+        if (source != NULL) {
+            record->source = *source;
+        }
+        record->answer = ANSWER_OP;
+        record->callback.op = callback;
+        record->cbdata = cbdata;
+    }
+    return record;
+}
+
+static pmix_status_t publish(const pmix_proc_t *proc, const pmix_info_t infos[], size_t ninfos,
+                             pmix_op_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = op_request("publish", proc, callback, cbdata);
+
+    return record == NULL ? PMIX_ERR_NOMEM
+                          : hand_over(record, record_set_infos(record, infos, ninfos));
+}
+
+static pmix_status_t lookup(const pmix_proc_t *proc, char **keys, const pmix_info_t infos[],
+                            size_t ninfos, pmix_lookup_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = op_request("lookup", proc, NULL, cbdata);
+
+    if (record == NULL) {
+        return PMIX_ERR_NOMEM;
+    }
+    record->answer = ANSWER_LOOKUP;
+    record->callback.lookup = callback;
+    return hand_over(record, record_set_keys(record, keys) &&
+                                 record_set_infos(record, infos, ninfos));
+}
+
+static pmix_status_t unpublish(const pmix_proc_t *proc, char **keys, const pmix_info_t infos[],
+                               size_t ninfos, pmix_op_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = op_request("unpublish", proc, callback, cbdata);
+
+    return record == NULL ? PMIX_ERR_NOMEM
+                          : hand_over(record, record_set_keys(record, keys) &&
+                                                  record_set_infos(record, infos, ninfos));
+}
+
+static pmix_status_t connect_procs(const pmix_proc_t procs[], size_t nprocs,
+                                   const pmix_info_t infos[], size_t ninfos,
+                                   pmix_op_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = op_request("connect", NULL, callback, cbdata);
+
+    return record == NULL ? PMIX_ERR_NOMEM
+                          : hand_over(record, record_set_procs(record, procs, nprocs) &&
+                                                  record_set_infos(record, infos, ninfos));
+}
+
+static pmix_status_t disconnect_procs(const pmix_proc_t procs[], size_t nprocs,
+                                      const pmix_info_t infos[], size_t ninfos,
+                                      pmix_op_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = op_request("disconnect", NULL, callback, cbdata);
+
+    return record == NULL ? PMIX_ERR_NOMEM
+                          : hand_over(record, record_set_procs(record, procs, nprocs) &&
+                                                  record_set_infos(record, infos, ninfos));
+}
+
+/* Every event of the job reaches every server anyway (notify_event), so there is nothing to
+ * subscribe to. */
+static pmix_status_t register_events(pmix_status_t *codes, size_t ncodes,
+                                     const pmix_info_t infos[], size_t ninfos,
+                                     pmix_op_cbfunc_t callback, void *cbdata)
+{
+    (void)codes, (void)ncodes, (void)infos, (void)ninfos, (void)callback, (void)cbdata;
+    return PMIX_OPERATION_SUCCEEDED;
+}
+
+static pmix_status_t deregister_events(pmix_status_t *codes, size_t ncodes,
+                                       pmix_op_cbfunc_t callback, void *cbdata)
+{
+    (void)codes, (void)ncodes, (void)callback, (void)cbdata;
+    return PMIX_OPERATION_SUCCEEDED;
+}
+
+static pmix_status_t notify_event(pmix_status_t code, const pmix_proc_t *source,
+                                  pmix_data_range_t range, pmix_info_t infos[], size_t ninfos,
+                                  pmix_op_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = op_request("notify_event", source, callback, cbdata);
+
+    if (record == NULL) {
+        return PMIX_ERR_NOMEM;
+    }
+    record->status = code;
+    record->number = range;
+    return hand_over(record, record_set_infos(record, infos, ninfos));
+}
+
+void upcalls_fill_services(pmix_server_module_t *module)
+{
+    module->publish = publish;
+    module->lookup = lookup;
+    module->unpublish = unpublish;
+    module->connect = connect_procs;
+    module->disconnect = disconnect_procs;
+    module->register_events = register_events;
+    module->deregister_events = deregister_events;
+    module->notify_event = notify_event;
+}

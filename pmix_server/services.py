@@ -1,0 +1,12 @@
+"""The services of a job, put together for the server of one node."""
+
+from __future__ import annotations
+
+from pmix_server.mesh import Mesh
+from pmix_server.name_service import NameService
+from pmix_server.service import Service
+
+
+def job_services(mesh: Mesh) -> tuple[Service, ...]:
+    """All services that this node offers to its ranks."""
+    return (NameService(mesh),)

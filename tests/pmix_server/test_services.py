@@ -1,0 +1,32 @@
+"""The calls of the standard that need the whole job: real PMIx clients in C on two nodes, for each
+pair of libpmix versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pmix_server.programs import Programs, failures, serve_pair
+from tests.pmix_server.test_server import PAIRS, two_nodes
+
+pytestmark = pytest.mark.parametrize(("server", "client"), PAIRS)
+
+
+def run(
+    programs: Programs, tmp_path: Path, name: str, *arguments: str, server: str, client: str
+) -> list[dict[str, Any]]:
+    """One program on two nodes; all its ranks must find everything right."""
+    requests = two_nodes(programs, tmp_path, server=server, client=client)
+    for request in requests:
+        request["command"] = [str(programs.program(name)), *arguments]
+    results = serve_pair(requests)
+    assert [failures(result) for result in results] == [[], []]
+    return results
+
+
+def test_published_data_are_found_on_the_other_node(
+    programs: Programs, tmp_path: Path, server: str, client: str
+) -> None:
+    run(programs, tmp_path, "names", server=server, client=client)
