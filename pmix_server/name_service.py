@@ -2,7 +2,7 @@
 
 The data are kept on the mesh's first node, without which there is no job. Messages to it:
     names.publish    [proc, [info], range, persistence, [proc]]     answered by None
-    names.lookup     [proc, [key], range, wanted, timeout]          answered by [[proc, info]]
+    names.lookup     [proc, [key], range or None, wanted, timeout]  answered by [[proc, info]]
     names.unpublish  [proc, [key] or None, range or None]           answered by None
     names.ended      proc                                           not answered
 A process is [namespace, rank]; *wanted* is how many keys must be there before the answer.
@@ -50,7 +50,7 @@ class _Waiting:
 
     asker: Asker
     keys: list[str]
-    within: Range
+    range: Range | None
     wanted: int
     found: asyncio.Future[list[Entry]]
 
@@ -82,7 +82,7 @@ class NameService:
         body = [
             request.source,
             portable.encode(info for info in request.infos if info[0] not in DIRECTIVES),
-            range_of(request.infos) or Range.SESSION,
+            range_of(request.infos),
             persistence_of(request.infos),
             members_of(request.infos),
         ]
@@ -91,16 +91,15 @@ class NameService:
         await self._mesh.request(OWNER, PUBLISH, body, timeout)
 
     async def _lookup(self, request: Request, timeout: float | None) -> list[tuple[Any, ...]]:
-        within = range_of(request.infos) or Range.SESSION
         wanted = wanted_keys(request.infos, len(request.keys))
-        body = [request.source, request.keys, within, wanted, timeout]
+        body = [request.source, request.keys, asked_range(request.infos), wanted, timeout]
         found = await self._mesh.request(OWNER, LOOKUP, body, timeout)
         # libpmix hands data on with PMIX_SUCCESS only: PMIX_ERR_PARTIAL_SUCCESS would lose them
         # (lookup_cbfunc in pmix_server.c). A key that was not found keeps an undefined value.
         return [(Proc(*proc), *portable.decode([info])[0]) for proc, info in found]
 
     async def _unpublish(self, request: Request, timeout: float | None) -> None:
-        body = [request.source, request.keys or None, range_of(request.infos)]
+        body = [request.source, request.keys or None, asked_range(request.infos)]
         await self._mesh.request(OWNER, UNPUBLISH, body, timeout)
 
     # On the node that keeps the data.
@@ -121,7 +120,8 @@ class NameService:
     async def _on_lookup(self, node: int, body: Body) -> Body:
         proc, names, within, wanted, timeout = body
         found = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(Asker(Proc(*proc), node), names, Range(within), wanted, found)
+        first = None if within is None else Range(within)
+        waiting = _Waiting(Asker(Proc(*proc), node), names, first, wanted, found)
         self._try(waiting)
         if not found.done():
             self._waiting[waiting] = None
@@ -142,7 +142,7 @@ class NameService:
         return [[entry.publisher.proc, entry.info] for entry in entries]
 
     def _try(self, waiting: _Waiting) -> None:
-        found = self.store.find(waiting.asker, waiting.keys, waiting.within)
+        found = self.store.find(waiting.asker, waiting.keys, waiting.range)
         if len(found) >= waiting.wanted and not waiting.found.done():
             self.store.read(found)
             waiting.found.set_result(found)
@@ -160,19 +160,23 @@ class NameService:
                 waiting.found.set_result([])
 
 
-def range_of(infos: Sequence[tuple[str, int, Any]]) -> Range | None:
-    """PMIX_RANGE; None where it is not given.
+def range_of(infos: Sequence[tuple[str, int, Any]]) -> Range:
+    """PMIX_RANGE of a publish; by default the session.
 
     Raises:
         PmixError: PMIX_ERR_BAD_PARAM, no such range.
     """
     number = find(infos, keys.RANGE)
-    if not number:
-        return None
     try:
-        return Range(number)
+        return Range(number or Range.SESSION)
     except ValueError:
         raise PmixError(f"There is no range {number}.", status=Status.ERR_BAD_PARAM) from None
+
+
+def asked_range(infos: Sequence[tuple[str, int, Any]]) -> Range | None:
+    """PMIX_RANGE of a lookup or an unpublish; None where it is absent or no range at all."""
+    number = find(infos, keys.RANGE)
+    return Range(number) if number in set(Range) else None
 
 
 def persistence_of(infos: Sequence[tuple[str, int, Any]]) -> Persistence:

@@ -82,6 +82,10 @@ class Entry:
             )
         return self.range is not Range.RM
 
+    def within(self, wanted: Range) -> bool:
+        """Whether it is published to this range; a session is as good as global here."""
+        return _WIDTH[self.range] == _WIDTH[wanted]
+
     @property
     def place(self) -> tuple[object, ...]:
         """Within which the key is unique."""
@@ -124,21 +128,23 @@ class NameStore:
         for entry in entries:
             self._entries.setdefault(entry.info.key, []).append(entry)
 
-    def find(self, asker: Asker, keys: Iterable[str], within: Range = Range.GLOBAL) -> list[Entry]:
-        """What *asker* may see of *keys*, the narrowest range first where a key is there twice.
+    def find(self, asker: Asker, keys: Iterable[str], wanted: Range | None = None) -> list[Entry]:
+        """What *asker* may see of *keys*.
 
         Args:
-            within: the widest range to search.
+            wanted: the range that is taken first where a key is there in several; after it the
+                narrowest. It hides nothing: Open MPI 5.0's MPI_Lookup_name passes a range that
+                it has not set. Who may see data is up to the publisher.
         """
+
+        def order(entry: Entry) -> tuple[bool, int]:
+            return wanted is None or not entry.within(wanted), _WIDTH[entry.range]
+
         found = []
         for key in keys:
-            seen = [
-                entry
-                for entry in self._entries.get(key, ())
-                if _WIDTH[entry.range] <= _WIDTH[within] and entry.visible_to(asker)
-            ]
+            seen = [entry for entry in self._entries.get(key, ()) if entry.visible_to(asker)]
             if seen:
-                found.append(min(seen, key=lambda entry: _WIDTH[entry.range]))
+                found.append(min(seen, key=order))
         return found
 
     def read(self, entries: Iterable[Entry]) -> None:
@@ -148,30 +154,32 @@ class NameStore:
             self._remove(lambda entry: entry in once)
 
     def unpublish(
-        self, publisher: Proc, keys: Sequence[str] | None, within: Range | None = None
+        self, publisher: Proc, keys: Sequence[str] | None, wanted: Range | None = None
     ) -> None:
         """Remove what *publisher* itself has published.
 
         Args:
             keys: None removes all of it.
-            within: only from this range.
+            wanted: where a key is there in this range, only from it; see `find`.
 
         Raises:
             PmixError: PMIX_ERR_NOT_FOUND, none of *keys* was there.
         """
-        before = len(self)
-        self._remove(
-            lambda entry: (
-                entry.publisher.proc == publisher
-                and (keys is None or entry.info.key in keys)
-                and (within is None or _WIDTH[entry.range] == _WIDTH[within])
-            )
-        )
-        if keys and len(self) == before:
+        mine = [
+            entry
+            for entries in self._entries.values()
+            for entry in entries
+            if entry.publisher.proc == publisher and (keys is None or entry.info.key in keys)
+        ]
+        if keys and not mine:
             raise PmixError(
                 f"Rank {publisher.rank} has not published {', '.join(keys)}.",
                 status=Status.ERR_NOT_FOUND,
             )
+        there = {entry for entry in mine if wanted is not None and entry.within(wanted)}
+        keys_there = {entry.info.key for entry in there}
+        goes = there | {entry for entry in mine if entry.info.key not in keys_there}
+        self._remove(lambda entry: entry in goes)
 
     def process_ended(self, proc: Proc) -> None:
         """Remove what was to stay as long as its publisher."""

@@ -58,10 +58,20 @@ def test_the_narrowest_range_is_what_a_lookup_finds() -> None:
     assert store.find(ASKERS[2], ["k"]) == [wide]
 
 
-def test_a_lookup_searches_no_further_than_it_says() -> None:
+def test_a_lookups_range_is_taken_first_and_hides_nothing() -> None:
     store = NameStore()
-    store.publish([entry(ASKERS[0])])
-    assert store.find(ASKERS[0], ["k"], Range.NAMESPACE) == []
+    wide, near = entry(ASKERS[0]), entry(ASKERS[1], within=Range.LOCAL)
+    store.publish([wide, near])
+    assert store.find(ASKERS[3], ["k"], Range.GLOBAL) == [wide]
+    assert store.find(ASKERS[3], ["k"], Range.NAMESPACE) == [near]
+
+
+def test_an_unpublish_goes_for_the_range_it_names() -> None:
+    store = NameStore()
+    wide, near = entry(ASKERS[0]), entry(ASKERS[0], within=Range.LOCAL)
+    store.publish([wide, near, entry(ASKERS[0], "l")])
+    store.unpublish(ASKERS[0].proc, ["k", "l"], Range.LOCAL)
+    assert store.find(ASKERS[0], ["k", "l"]) == [wide]
 
 
 @given(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(Range), st.sampled_from(ASKERS))))
