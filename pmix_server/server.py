@@ -21,7 +21,7 @@ from pmix_server.service import Handler, Service
 from pmix_server.status import Status
 from pmix_server.upstream import Upstream
 from pmix_server.upstream.launcher import LauncherUpstream
-from pmix_server.values import Proc, rank, string
+from pmix_server.values import Info, Proc, rank, string
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +199,24 @@ class Server:
             f"Reading the data of rank {proc[1]}", _pmixcore.dmodex_request, Proc(*proc)
         )
         return bytes(blob or b"")
+
+    async def notify_event(
+        self, code: int, source: Proc, reach: int, infos: Sequence[Info]
+    ) -> None:
+        """Bring an event of a rank of another node to the ranks of this one.
+
+        Raises:
+            PmixError: libpmix refuses it. PMIX_ERR_NOT_SUPPORTED in launcher mode, where libpmix
+                would send the event up, and Slurm would end the step.
+        """
+        if self._launcher:
+            raise PmixError(
+                "Events do not cross nodes while one libpmix serves both sides.",
+                "Use the mode isolated.",
+                status=Status.ERR_NOT_SUPPORTED,
+            )
+        what = f"Notifying of event {code}"
+        await self._channel.call(what, _pmixcore.notify_event, code, source, reach, infos)
 
     async def stop(self) -> None:
         """Answer what is open with an error, then shut libpmix's server down."""

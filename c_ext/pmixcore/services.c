@@ -93,18 +93,23 @@ static pmix_status_t deregister_events(pmix_status_t *codes, size_t ncodes,
     return PMIX_OPERATION_SUCCEEDED;
 }
 
+/* Answered at once, never by the callback: 4.2.2 frees what the callback works on as soon
+ * as the upcall returns (pmix_prm_base_notify takes PMIX_SUCCESS for an error). */
 static pmix_status_t notify_event(pmix_status_t code, const pmix_proc_t *source,
                                   pmix_data_range_t range, pmix_info_t infos[], size_t ninfos,
                                   pmix_op_cbfunc_t callback, void *cbdata)
 {
     struct record *record = op_request("notify_event", source, callback, cbdata);
+    pmix_status_t status;
 
     if (record == NULL) {
         return PMIX_ERR_NOMEM;
     }
+    record->answer = ANSWER_NONE;
     record->status = code;
     record->number = range;
-    return hand_over(record, record_set_infos(record, infos, ninfos));
+    status = hand_over(record, record_set_infos(record, infos, ninfos));
+    return status == PMIX_SUCCESS ? PMIX_OPERATION_SUCCEEDED : status;
 }
 
 void upcalls_fill_services(pmix_server_module_t *module)

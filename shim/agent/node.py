@@ -113,7 +113,7 @@ async def start_server(
             tmpdir=directory,
             node=spec.here.name,
             upstream=links.upstream,
-            services=job_services(links.mesh),
+            services=job_services(links.mesh, collectives, server),
         )
     except PmixError as error:
         raise presentable(error) from error

@@ -130,7 +130,7 @@ async def main() -> None:
         tmpdir=request["tmpdir"],
         library_path=path,
         node=job.here.name,
-        services=job_services(meshed),
+        services=job_services(meshed, collectives, server),
     )
     version = server.library.version
     await server.register(job)

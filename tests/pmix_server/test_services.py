@@ -30,3 +30,16 @@ def test_published_data_are_found_on_the_other_node(
     programs: Programs, tmp_path: Path, server: str, client: str
 ) -> None:
     run(programs, tmp_path, "names", server=server, client=client)
+
+
+def test_processes_of_two_nodes_connect_and_disconnect(
+    programs: Programs, tmp_path: Path, server: str, client: str
+) -> None:
+    run(programs, tmp_path, "connections", server=server, client=client)
+
+
+def test_events_reach_the_ranks_of_their_range_on_both_nodes(
+    programs: Programs, tmp_path: Path, server: str, client: str
+) -> None:
+    """Those that register late included; no default handler sees what is not for it."""
+    run(programs, tmp_path, "events", server=server, client=client)
