@@ -16,7 +16,6 @@ class Request:
     source: tuple[str, int]
     procs: list[tuple[str, int]]
     infos: list[tuple[str, int, Any]]
-    directives: list[tuple[str, int, Any]]
     keys: list[str]
     queries: list[tuple[list[str], list[tuple[str, int, Any]]]]
     data: bytes
@@ -28,7 +27,7 @@ class Request:
     def answer(self, status: int, payload: Any = None, /) -> bool:
         """Give the answer; False if it had one already.
 
-        The payload is bytes for a modex and a credential, infos for most, for a lookup
+        The payload is bytes for a modex, infos for most, for a lookup
         (proc, key, type, data) of each found key; None for nothing.
         """
 

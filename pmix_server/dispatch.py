@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from typing import Any
 
 from pmix_server import keys
 from pmix_server._pmixcore import Request
 from pmix_server.host import Host
-from pmix_server.service import Handler, Service
+from pmix_server.service import Handler, Reply, Service
 from pmix_server.status import Status
 from pmix_server.values import Proc, find
 
@@ -69,11 +70,14 @@ async def answer(handler: Handler, request: Request) -> None:
     can never be answered any more ends by the loss of its node or by the server's stop.
     """
     limit = time_limit(request)
-    status, payload = int(Status.ERROR), None
+    status = int(Status.ERROR)
+    payload: Any = None
     try:
         async with asyncio.timeout(limit):
             payload = await handler(request, limit)
         status = Status.SUCCESS
+        if isinstance(payload, Reply):
+            status, payload = payload.status, payload.payload
     except TimeoutError:
         status = Status.ERR_TIMEOUT
     except asyncio.CancelledError:

@@ -58,6 +58,11 @@ class Server:
             raise PmixError("The PMIx server is not started.", status=Status.ERR_INIT)
         return self._library
 
+    @property
+    def jobs(self) -> Mapping[str, JobSpec]:
+        """The jobs that are registered, by namespace."""
+        return self._jobs
+
     async def start(
         self,
         host: Host,

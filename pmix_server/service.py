@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pmix_server._pmixcore import Request
@@ -11,6 +12,14 @@ from pmix_server.values import Proc
 Handler = Callable[[Request, float | None], Awaitable[Any]]
 """Takes a request and its time limit in seconds; gives the payload of `Request.answer`. An
 exception with an attribute `status` answers that status."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A payload that comes with another status than PMIX_SUCCESS."""
+
+    status: int
+    payload: Any
 
 
 class Service(Protocol):

@@ -123,12 +123,10 @@ int proc_from_python(PyObject *object, void *proc);
 
 enum answer {
     ANSWER_NONE,
-    ANSWER_OP,         /* a status */
-    ANSWER_MODEX,      /* and bytes */
-    ANSWER_LOOKUP,     /* and published data */
-    ANSWER_INFO,       /* and infos */
-    ANSWER_CREDENTIAL, /* and bytes */
-    ANSWER_VALIDATION, /* and infos */
+    ANSWER_OP,     /* a status */
+    ANSWER_MODEX,  /* and bytes */
+    ANSWER_LOOKUP, /* and published data */
+    ANSWER_INFO,   /* and infos */
 };
 
 /* What goes back to a rank besides the status. */
@@ -152,8 +150,6 @@ struct record {
     size_t nprocs;
     pmix_info_t *infos;
     size_t ninfos;
-    pmix_info_t *directives; /* of calls that take two lists of infos */
-    size_t ndirectives;
     char **keys; /* NULL-terminated */
     pmix_query_t *queries;
     size_t nqueries;
@@ -168,8 +164,6 @@ struct record {
         pmix_modex_cbfunc_t modex;
         pmix_lookup_cbfunc_t lookup;
         pmix_info_cbfunc_t info;
-        pmix_credential_cbfunc_t credential;
-        pmix_validation_cbfunc_t validation;
     } callback;
     void *cbdata;
     struct reply reply;
@@ -179,7 +173,6 @@ struct record *record_new(const char *kind);
 void record_free(struct record *record);
 bool record_set_procs(struct record *record, const pmix_proc_t *procs, size_t count);
 bool record_set_infos(struct record *record, const pmix_info_t *infos, size_t count);
-bool record_set_directives(struct record *record, const pmix_info_t *infos, size_t count);
 bool record_set_keys(struct record *record, char *const *keys);
 bool record_set_data(struct record *record, const char *data, size_t count);
 void queue_push(enum role role, struct record *record);

@@ -37,7 +37,6 @@ void record_free(struct record *record)
     }
     free(record->procs);
     infos_free(record->infos, record->ninfos);
-    infos_free(record->directives, record->ndirectives);
     strings_free(record->keys);
     queries_free(record->queries, record->nqueries);
     free(record->data);
@@ -63,24 +62,14 @@ bool record_set_procs(struct record *record, const pmix_proc_t *procs, size_t co
     return true;
 }
 
-static bool set_infos(pmix_info_t **to, size_t *nto, const pmix_info_t *infos, size_t count)
+bool record_set_infos(struct record *record, const pmix_info_t *infos, size_t count)
 {
     if (infos == NULL || count == 0) {
         return true;
     }
-    *to = infos_copy(infos, count);
-    *nto = *to == NULL ? 0 : count;
-    return *to != NULL;
-}
-
-bool record_set_infos(struct record *record, const pmix_info_t *infos, size_t count)
-{
-    return set_infos(&record->infos, &record->ninfos, infos, count);
-}
-
-bool record_set_directives(struct record *record, const pmix_info_t *infos, size_t count)
-{
-    return set_infos(&record->directives, &record->ndirectives, infos, count);
+    record->infos = infos_copy(infos, count);
+    record->ninfos = record->infos == NULL ? 0 : count;
+    return record->infos != NULL;
 }
 
 bool record_set_keys(struct record *record, char *const *keys)

@@ -13,7 +13,7 @@ PyTypeObject *request_type;
 struct request {
     PyObject_HEAD
     struct record *record; /* NULL after the answer */
-    PyObject *kind, *source, *procs, *infos, *directives, *keys, *queries, *data, *text;
+    PyObject *kind, *source, *procs, *infos, *keys, *queries, *data, *text;
     int status;
     long number;
 };
@@ -54,15 +54,6 @@ static void deliver(struct record *record)
         record->callback.info(status, reply->infos, reply->ninfos, record->cbdata, answered,
                               record);
         return;
-    case ANSWER_CREDENTIAL: {
-        pmix_byte_object_t credential = {.bytes = data, .size = reply->ndata};
-
-        record->callback.credential(status, &credential, NULL, 0, record->cbdata);
-        break;
-    }
-    case ANSWER_VALIDATION:
-        record->callback.validation(status, reply->infos, reply->ninfos, record->cbdata);
-        break;
     case ANSWER_NONE: break;
     }
     record_free(record);
@@ -101,7 +92,6 @@ static bool request_fill(struct request *request, const struct record *record)
     request->source = proc_to_python(&record->source);
     request->procs = procs_to_python(record->procs, record->nprocs);
     request->infos = infos_to_python(record->infos, record->ninfos);
-    request->directives = infos_to_python(record->directives, record->ndirectives);
     request->keys = strings_to_python(record->keys);
     request->queries = queries_to_python(record->queries, record->nqueries);
     request->data = PyBytes_FromStringAndSize(record->data, (Py_ssize_t)record->ndata);
@@ -109,8 +99,7 @@ static bool request_fill(struct request *request, const struct record *record)
                                          record->text == NULL ? 0 : (Py_ssize_t)strlen(record->text),
                                          "surrogateescape");
     return request->kind != NULL && request->source != NULL && request->procs != NULL &&
-           request->infos != NULL && request->directives != NULL && request->keys != NULL &&
-           request->queries != NULL && request->data != NULL && request->text != NULL;
+           request->infos != NULL && request->keys != NULL && request->queries != NULL && request->data != NULL && request->text != NULL;
 }
 
 PyObject *request_new(struct record *record)
@@ -123,7 +112,7 @@ PyObject *request_new(struct record *record)
     }
     request->record = record;
     request->kind = request->source = request->procs = NULL;
-    request->infos = request->directives = request->keys = request->queries = NULL;
+    request->infos = request->keys = request->queries = NULL;
     request->data = request->text = NULL;
     if (!request_fill(request, record)) {
         Py_DECREF(request); /* answers */
@@ -144,7 +133,6 @@ static void request_dealloc(PyObject *self)
     Py_XDECREF(request->source);
     Py_XDECREF(request->procs);
     Py_XDECREF(request->infos);
-    Py_XDECREF(request->directives);
     Py_XDECREF(request->keys);
     Py_XDECREF(request->queries);
     Py_XDECREF(request->data);
@@ -178,11 +166,9 @@ static bool reply_from_python(struct record *record, PyObject *payload)
     struct reply *reply = &record->reply;
 
     switch (record->answer) {
-    case ANSWER_MODEX:
-    case ANSWER_CREDENTIAL: return reply_bytes(reply, payload);
+    case ANSWER_MODEX: return reply_bytes(reply, payload);
     case ANSWER_LOOKUP: return pdata_from_python(payload, &reply->pdata, &reply->npdata);
-    case ANSWER_INFO:
-    case ANSWER_VALIDATION: return infos_from_python(payload, &reply->infos, &reply->ninfos);
+    case ANSWER_INFO: return infos_from_python(payload, &reply->infos, &reply->ninfos);
     default: return true;
     }
 }
@@ -235,9 +221,9 @@ static PyMemberDef request_members[] = {
     REQUEST_MEMBER(kind, T_OBJECT_EX),  REQUEST_MEMBER(source, T_OBJECT_EX),
     REQUEST_MEMBER(procs, T_OBJECT_EX), REQUEST_MEMBER(infos, T_OBJECT_EX),
     REQUEST_MEMBER(data, T_OBJECT_EX),  REQUEST_MEMBER(text, T_OBJECT_EX),
-    REQUEST_MEMBER(directives, T_OBJECT_EX), REQUEST_MEMBER(keys, T_OBJECT_EX),
-    REQUEST_MEMBER(queries, T_OBJECT_EX), REQUEST_MEMBER(number, T_LONG),
-    REQUEST_MEMBER(status, T_INT),      {NULL, 0, 0, 0, NULL},
+    REQUEST_MEMBER(keys, T_OBJECT_EX),  REQUEST_MEMBER(queries, T_OBJECT_EX),
+    REQUEST_MEMBER(number, T_LONG),     REQUEST_MEMBER(status, T_INT),
+    {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot request_slots[] = {

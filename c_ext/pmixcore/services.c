@@ -21,6 +21,19 @@ static struct record *op_request(const char *kind, const pmix_proc_t *source,
     return record;
 }
 
+/* A request of source that is answered with infos. */
+static struct record *info_request(const char *kind, const pmix_proc_t *source,
+                                   pmix_info_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = op_request(kind, source, NULL, cbdata);
+
+    if (record != NULL) {
+        record->answer = ANSWER_INFO;
+        record->callback.info = callback;
+    }
+    return record;
+}
+
 static pmix_status_t publish(const pmix_proc_t *proc, const pmix_info_t infos[], size_t ninfos,
                              pmix_op_cbfunc_t callback, void *cbdata)
 {
@@ -112,6 +125,58 @@ static pmix_status_t notify_event(pmix_status_t code, const pmix_proc_t *source,
     return status == PMIX_SUCCESS ? PMIX_OPERATION_SUCCEEDED : status;
 }
 
+static pmix_status_t query(pmix_proc_t *source, pmix_query_t *queries, size_t nqueries,
+                           pmix_info_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = info_request("query", source, callback, cbdata);
+
+    if (record == NULL) {
+        return PMIX_ERR_NOMEM;
+    }
+    record->queries = queries_copy(queries, nqueries);
+    record->nqueries = record->queries == NULL ? 0 : nqueries;
+    return hand_over(record, record->queries != NULL);
+}
+
+static pmix_status_t job_control(const pmix_proc_t *requestor, const pmix_proc_t targets[],
+                                 size_t ntargets, const pmix_info_t directives[], size_t ndirs,
+                                 pmix_info_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = info_request("job_control", requestor, callback, cbdata);
+
+    return record == NULL ? PMIX_ERR_NOMEM
+                          : hand_over(record, record_set_procs(record, targets, ntargets) &&
+                                                  record_set_infos(record, directives, ndirs));
+}
+
+static pmix_status_t allocate(const pmix_proc_t *client, pmix_alloc_directive_t directive,
+                              const pmix_info_t data[], size_t ndata, pmix_info_cbfunc_t callback,
+                              void *cbdata)
+{
+    struct record *record = info_request("allocate", client, callback, cbdata);
+
+    if (record == NULL) {
+        return PMIX_ERR_NOMEM;
+    }
+    record->number = directive;
+    return hand_over(record, record_set_infos(record, data, ndata));
+}
+
+static pmix_status_t group(pmix_group_operation_t operation, char name[], const pmix_proc_t procs[],
+                           size_t nprocs, const pmix_info_t directives[], size_t ndirs,
+                           pmix_info_cbfunc_t callback, void *cbdata)
+{
+    struct record *record = info_request("group", NULL, callback, cbdata);
+
+    if (record == NULL) {
+        return PMIX_ERR_NOMEM;
+    }
+    record->number = operation == PMIX_GROUP_CONSTRUCT;
+    record->text = strdup(name == NULL ? "" : name);
+    return hand_over(record, record->text != NULL && record_set_procs(record, procs, nprocs) &&
+                                 record_set_infos(record, directives, ndirs));
+}
+
 void upcalls_fill_services(pmix_server_module_t *module)
 {
     module->publish = publish;
@@ -122,4 +187,8 @@ void upcalls_fill_services(pmix_server_module_t *module)
     module->register_events = register_events;
     module->deregister_events = deregister_events;
     module->notify_event = notify_event;
+    module->query = query;
+    module->job_control = job_control;
+    module->allocate = allocate;
+    module->group = group;
 }

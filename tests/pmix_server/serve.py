@@ -19,6 +19,7 @@ from pmix_server import JobSpec, NodeRanks, PmixError, Proc, Server
 from pmix_server.collectives import Collectives
 from pmix_server.environment import without_launcher
 from pmix_server.mesh import LocalMesh
+from pmix_server.processes import LocalProcess, ProcessState
 from pmix_server.services import job_services
 from tests.pmix_server.pair import PairMesh
 
@@ -79,7 +80,22 @@ def job_of(request: dict[str, Any]) -> JobSpec:
     )
 
 
-async def run_ranks(server: Server, job: JobSpec, request: dict[str, Any]) -> list[dict[str, Any]]:
+@dataclass
+class Running:
+    """The processes of the ranks."""
+
+    pids: dict[int, int] = field(default_factory=dict)
+
+    def processes(self, nspace: str) -> list[LocalProcess]:
+        return [
+            LocalProcess(rank, pid, ProcessState.RUNNING, "program")
+            for rank, pid in self.pids.items()
+        ]
+
+
+async def run_ranks(
+    server: Server, job: JobSpec, request: dict[str, Any], running: Running
+) -> list[dict[str, Any]]:
     """Start a process for every local rank and wait for all."""
 
     async def run(rank: int) -> dict[str, Any]:
@@ -91,7 +107,9 @@ async def run_ranks(server: Server, job: JobSpec, request: dict[str, Any]) -> li
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        running.pids[rank] = process.pid
         out, err = await process.communicate()
+        del running.pids[rank]
         code = process.returncode
         return {"rank": rank, "code": code, "out": out.decode(), "err": err.decode()}
 
@@ -119,7 +137,7 @@ async def main() -> None:
     mesh = PairMesh(job.local, [node.name for node in job.nodes]) if "mesh" in request else None
     if mesh is not None:
         await mesh.open(request["mesh"])
-    server = Server()
+    server, running = Server(), Running()
     meshed = mesh or LocalMesh(job.here.name)
     collectives = Collectives(meshed, server.local_modex)
     collectives.register(job)
@@ -130,17 +148,17 @@ async def main() -> None:
         tmpdir=request["tmpdir"],
         library_path=path,
         node=job.here.name,
-        services=job_services(meshed, collectives, server),
+        services=job_services(meshed, collectives, server, running.processes),
     )
     version = server.library.version
     await server.register(job)
     memory: list[int] = []
     for _ in range(request.get("rounds", 1)):
-        running = asyncio.create_task(run_ranks(server, job, request))
+        ranks_ended = asyncio.create_task(run_ranks(server, job, request, running))
         if "stop_after" in request:
             await asyncio.sleep(request["stop_after"])
             await server.stop()
-        ranks = await running
+        ranks = await ranks_ended
         memory.append(resident_kib())
     if "stop_after" not in request:
         await leave(server, job)
