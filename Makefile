@@ -4,13 +4,14 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 SHIM   := $(VENV)/bin/shim
-C_PARTS := $(wildcard c_ext/*/*.c c_ext/*/*.h) setup.py pyproject.toml shim/options.py
+C_PARTS := $(wildcard c_ext/*/*.c c_ext/*/*.h) setup.py pyproject.toml shim/options.py shim/option_table.py \
+           shim/ticket_wire.py
 
 # mmdebstrap makes node and image roots, iproute2 the nodes' network; libpmix and hwloc are what
 # the PMIx server and the mapper load; the rest is used by the tests alone.
 DEBIAN := mmdebstrap debian-archive-keyring iproute2 util-linux uidmap openssh-client \
           libpmix-dev libpmix2 libhwloc15 libhwloc-dev pkg-config gcc libc6-dev make \
-          hwloc valgrind strace procps python3-venv
+          hwloc valgrind strace procps python3-venv qemu-system-x86
 
 .PHONY: demo test lint benchmarks clean help
 
@@ -29,9 +30,11 @@ test: lint
 lint: $(VENV)/.installed
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy setup.py examples/demo/demo.py examples/pmix-client/client.py
 
+BENCHMARKS := launch pingpong wireup agent_footprint overlay pmix_soak map hybrid
 benchmarks: $(VENV)/.installed
-	for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+	for name in $(BENCHMARKS); do echo "== $$name"; $(PYTHON) -m benchmarks.$$name || exit 1; done
 
 # The list is asked of dpkg first, so that a repeated `make` needs no network.
 $(VENV)/.debian:

@@ -13,16 +13,16 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
-try:
-    from setuptools.command.build_scripts import build_scripts
-except ImportError:  # setuptools < 69 has only the distutils one
-    from distutils.command.build_scripts import build_scripts
+# isort: split
+# setuptools brings distutils along where Python has none any more (from 3.12 on).
+from distutils.command.build_scripts import build_scripts
 
 ROOT = Path(__file__).resolve().parent
 WARNINGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
@@ -110,6 +110,18 @@ def without_build_products(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return entry
 
 
+def shared_files() -> list[tuple[str, Sequence[str]]]:
+    """What `shim image build` works from, under PREFIX/share/shim as in the source tree."""
+    files: dict[str, Sequence[str]] = {}
+    for room in ("singularity-defs", "examples"):
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(ROOT)
+                directory = f"share/shim/{name.parent}"
+                files[directory] = [*files.get(directory, ()), str(name)]
+    return list(files.items())
+
+
 setup(
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
     package_data={room: ["py.typed", "*.pyi", "**/*.txt", "**/*.conf"] for room in ROOMS},
@@ -126,6 +138,7 @@ setup(
             libraries=["dl"],
         )
     ],
+    data_files=shared_files(),
     scripts=["c_ext/frontend/main.c"],  # makes distutils run build_scripts; see BuildScripts
     cmdclass={"build_ext": BuildExt, "build_scripts": BuildScripts, "build_py": BuildPy},
 )

@@ -36,6 +36,12 @@ __all__ = [
     "RequestTimeout",
 ]
 
+AGENT_DIED = "its agent ended without leaving"
+"""Why a node is lost, in the word to `on_lost`, if its network still answers."""
+
+AGENT_LEFT = "its agent has left the job"
+"""Why a node is gone that needs nobody any more."""
+
 
 class Mesh(Protocol):
     """A numbered set of agents that can send to each other. All calls belong to one event loop.

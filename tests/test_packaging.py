@@ -56,6 +56,8 @@ def test_the_wheel_holds_all_rooms_and_the_compiled_parts(wheel: Path) -> None:
         assert f"{room}/__init__.py" in names
     assert any(name.startswith("pmix_server/_pmixcore.") and name.endswith(".so") for name in names)
     assert any(name.endswith(".data/scripts/shim") for name in names)
+    assert any(name.endswith("share/shim/singularity-defs/openmpi-5.0.def") for name in names)
+    assert any(name.endswith("share/shim/examples/hybrid/hybrid.c") for name in names)
 
 
 def test_the_wheel_carries_what_the_cluster_installs_into_its_nodes(

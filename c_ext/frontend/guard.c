@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent_process.h"
+#include "janitor.h"
 #include "message.h"
 #include "wards.h"
 
@@ -34,6 +35,15 @@ struct guard {
 
 static const int FORWARDED[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGTSTP};
 
+/* slurmstepd ends the step when the last writer of its tasks' streams has gone; that is not to be
+ * us while the container is taken down. */
+static void let_go_of_stderr(void)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0)
+        dup2(null, STDERR_FILENO);
+}
+
 static void obey(struct guard *guard, const char *line)
 {
     long pid = 0;
@@ -48,6 +58,8 @@ static void obey(struct guard *guard, const char *line)
         snprintf(guard->sentence, sizeof guard->sentence, "%s", line + at);
     else if (!strncmp(line, "say ", 4))
         dprintf(STDERR_FILENO, "%s\n", line + 4);
+    else if (!strcmp(line, "quiet") && guard->signals < 0)
+        let_go_of_stderr();
     else if (!strcmp(line, "upstream"))
         guard->upstream = true;
     else if (!strcmp(line, "done"))
@@ -262,6 +274,7 @@ int guard_foreground(const struct guard_order *order)
     sigprocmask(SIG_BLOCK, &forwarded, NULL);
     guard.signals = signalfd(-1, &forwarded, SFD_CLOEXEC);
     signal(SIGPIPE, SIG_IGN);
+    janitor_start(order->meeting);
     if (guard.signals < 0 || !begin(&guard, true))
         return EXIT_SHIM;
     rendezvous_unlock(order->meeting);

@@ -8,6 +8,7 @@
  *   keeper PID    the process that keeps the container
  *   fatal CODE TEXT   the agent is about to end on its own accord, with this sentence
  *   say TEXT      a line for the user
+ *   quiet         nothing will be said any more: the step's standard error can be let go
  *   upstream      the launcher knows the agent, and can be asked to end the job everywhere
  *   done          everything is over; nothing is to be ended */
 #ifndef SHIM_GUARD_H

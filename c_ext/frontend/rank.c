@@ -15,6 +15,9 @@
 #include "ticket.h"
 #include "wire.h"
 
+/* The agent has the same time limit, and knows better what it waits for. */
+enum { AGENT_SPEAKS_MS = 3000 };
+
 enum { GUARD_SPEAKS_MS = 3000, LOOK_AGAIN_MS = 20 };
 
 extern char **environ;
@@ -97,6 +100,8 @@ _Noreturn static void too_slow(const struct rank_order *order)
     char words[512] = "";
     if (order->meeting)
         rendezvous_last_words(order->meeting, words, sizeof words);
+    if (order->meeting && !rendezvous_may_say(order->meeting, "too slow"))
+        exit(EXIT_SHIM);
     die(EXIT_SHIM, "The container did not start within %u s%s%s. "
                    "Give it more time with --start-timeout, or run `shim doctor`.",
         order->timeout, *words ? ": " : "", words);
@@ -131,7 +136,8 @@ static void show_progress(const struct wire_in *frame)
 /* False: there will be none. */
 static bool await_answer(const struct rank_order *order, struct wire_in *frame)
 {
-    int64_t deadline = order->timeout ? wire_now() + (int64_t)order->timeout * 1000 : 0;
+    int64_t patience = (int64_t)order->timeout * 1000 + AGENT_SPEAKS_MS;
+    int64_t deadline = order->timeout ? wire_now() + patience : 0;
     for (;;) {
         switch (wire_receive(order->socket, frame, deadline)) {
         case WIRE_OK: break;

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from pmix_server.errors import PmixError
-from pmix_server.upstream.agent_process import AgentProcessUpstream
 from pmix_server.upstream.base import Upstream, UpstreamJob
 from pmix_server.upstream.isolated import IsolatedUpstream
 from pmix_server.upstream.launcher import LauncherUpstream
@@ -33,6 +32,9 @@ def open_upstream(mode: Mode, env: Mapping[str, str]) -> Upstream:
         case "launcher":
             return LauncherUpstream(env)
         case "agent":
+            # Loaded only here: its wire is the one thing that needs msgpack on a single node.
+            from pmix_server.upstream.agent_process import AgentProcessUpstream
+
             return AgentProcessUpstream(env)
         case "isolated":
             return IsolatedUpstream(env)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shim.agent.guard import GuardPipe
-from shim.container import Container, StartOrder, start_container
+from shim.container import Container, StartOrder
+from shim.container.spawn import Spawned
+from shim.container.start import start_container
 from shim.options import ExecOptions
 
 Key = tuple[tuple[str, ...], str, str | None]
@@ -24,6 +26,7 @@ class Containers:
         key: str,
         guard: GuardPipe,
         on_death: Callable[[str], None],
+        head_start: Spawned | None = None,
     ) -> None:
         self._env = env
         self._cwd = cwd
@@ -31,6 +34,7 @@ class Containers:
         self._key = key
         self._guard = guard
         self._on_death = on_death
+        self._head_start = head_start
         self._started: dict[Key, asyncio.Task[Container]] = {}
 
     def start(self, options: ExecOptions) -> asyncio.Task[Container]:
@@ -44,6 +48,8 @@ class Containers:
         return self._started[key]
 
     async def _start(self, options: ExecOptions) -> Container:
+        # Only the first that is asked for can have had it.
+        spawned, self._head_start = self._head_start, None
         container = await start_container(
             StartOrder(
                 options=options,
@@ -52,6 +58,7 @@ class Containers:
                 run_dir=self._run_dir,
                 key=self._key,
                 on_death=self._on_death,
+                spawned=spawned,
             )
         )
         for pid in container.pids:

@@ -7,11 +7,13 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from pmix_server.mesh import AGENT_DIED, AGENT_LEFT
 from shim.agent.life import RankTable
+from shim.agent.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
 from shim.agent.links import Links
 from shim.agent.outcome import how, job_code, patience
 from shim.agent.voice import Voice
-from shim.overlay.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
+from shim.errors import ShimError
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ TOPIC = "the job's end"
 GUARDS_TURN = 2.0
 """Seconds for the guard of an agent that died: it says so and asks the launcher to end the job.
 Where the whole node died there is no guard, and the other agents speak."""
+
+SEE_OUTPUT = "Look for the reason in the rank's own output."
 
 UNKNOWN = -1
 """A rank's wait status, in messages, where the kernel does not tell it."""
@@ -62,12 +66,14 @@ class Ending:
         self._ended_nodes: set[int] = set()
         self._on_verdict = on_verdict
         self._suspects = 0
-        self._reported: list[tuple[int, int | None]] = []
+        self._working = False
+        self._reported: list[tuple[int, int | None, bool]] = []
 
     @property
     def pending(self) -> bool:
-        """Whether a rank's death is still to be judged here; until then we must not leave."""
-        return self._suspects > 0 and not self.begun
+        """Whether we must not leave yet: a death is to be judged, or others are still to hear
+        that the job is ended."""
+        return self._working or (self._suspects > 0 and not self.begun)
 
     def attach(self, links: Links) -> None:
         """The other agents are there."""
@@ -77,24 +83,33 @@ class Ending:
 
     # Causes.
 
-    def rank_died(self, rank: int, status: int | None) -> None:
-        """A rank ended, though the others count on it. Whether they do is for the first node to
-        say, which knows of all nodes."""
+    def rank_died(self, rank: int, status: int | None, *, owed: bool) -> None:
+        """A rank ended as it should not have: *owed* means between PMIx_Init and PMIx_Finalize,
+        else its exit code alone is to end the job.
+
+        What that means for the job is for the first node to say: it knows whether ranks of other
+        nodes wait, and which of several deaths came first.
+        """
         links = self._links
         if self.begun or links is None:
             return
         if links.mesh.index == 0 or 0 in links.mesh.gone:
-            self._suspect(rank, status)
+            self._suspect(rank, status, owed)
         elif self._lifecycle:
-            self._reported.append((rank, status))
+            self._reported.append((rank, status, owed))
             number = UNKNOWN if status is None else status
-            self._lifecycle.tell_all(RankExited(links.nspace, rank, number, 0, False))
+            self._lifecycle.tell_all(RankExited(links.nspace, rank, number, owed))
+
+    async def verdicts(self) -> None:
+        """Wait until `pending` is False."""
+        while self.pending:  # noqa: ASYNC110 - a matter of a third of a second at the end of a job
+            await asyncio.sleep(0.02)
 
     def end(self, code: int, text: str, message: str = "", *, everywhere: bool = True) -> None:
         """End the job's ranks, once. *text* is for the user, *message* for the launcher."""
         if self.begun:
             return
-        self.begun = True
+        self.begun = self._working = True
         self.code = code & 0xFF or 1
         log.info("the job is ended with code %d: %s", self.code, text or message)
         self._spawn(self._end(text, message or text, everywhere))
@@ -104,10 +119,24 @@ class Ending:
             await self._voice.say_once(f"shim: {text}", TOPIC)
         else:
             self._voice.silence(TOPIC)
+        await self._end_all(message, everywhere)
+        self._working = False
+        self._on_verdict()
+
+    async def _end_all(self, message: str, everywhere: bool) -> None:
         if everywhere and self._lifecycle and self._links:
             self._lifecycle.tell_all(Abort(self._links.nspace, 0, self.code, message))
         await self._end_ranks(self.code, message, everywhere=everywhere)
-        self._on_verdict()
+
+    async def give_up(self, error: ShimError, say: Callable[[str], None]) -> None:
+        """This node cannot begin: say why, unless a rank or another node does, and end what has
+        begun elsewhere."""
+        self.begun = True
+        self.code = error.exit_code
+        if await self._voice.may_say(TOPIC):
+            say(str(error))
+        if self._links is None or self._links.mesh.size > 1:
+            await self._end_all(error.message, True)
 
     def part_ended(self) -> None:
         """No rank here owes PMIx anything more: from now on our loss harms nobody."""
@@ -123,21 +152,25 @@ class Ending:
             self._voice.silence(TOPIC)
             self.end(notice.status, "", notice.message, everywhere=False)
         elif isinstance(notice, RankExited) and self._links and self._links.mesh.index == 0:
-            known = notice.exit_code != UNKNOWN
-            self._suspect(notice.rank, notice.exit_code if known else None)
+            known = notice.status != UNKNOWN
+            self._suspect(notice.rank, notice.status if known else None, notice.owed)
 
-    def _suspect(self, rank: int, status: int | None) -> None:
+    def _suspect(self, rank: int, status: int | None, owed: bool) -> None:
         self._suspects += 1
         delay = patience(status, cancelled=self.cancelled)
-        asyncio.get_running_loop().call_later(delay, self._judge, rank, status)
+        asyncio.get_running_loop().call_later(delay, self._judge, rank, status, owed)
 
-    def _judge(self, rank: int, status: int | None) -> None:
+    def _judge(self, rank: int, status: int | None, owed: bool) -> None:
         self._suspects -= 1
-        if self._is_awaited():
+        if not owed:
+            self.end(
+                job_code(status), f"Rank {rank} {how(status)}, so the job is ended. {SEE_OUTPUT}"
+            )
+        elif self._is_awaited():
             self.end(
                 job_code(status),
                 f"Rank {rank} {how(status)} between PMIx_Init and PMIx_Finalize, and other ranks "
-                "wait for it, so the job is ended. Look for the reason in the rank's own output.",
+                f"wait for it, so the job is ended. {SEE_OUTPUT}",
             )
         elif not self._suspects:
             self._on_verdict()
@@ -153,12 +186,16 @@ class Ending:
     def _on_node_lost(self, node: int, reason: str) -> None:
         log.info("node %d is lost: %s", node, reason)
         if node == 0:
-            for rank, status in self._reported:
-                self._suspect(rank, status)
+            for report in self._reported:
+                self._suspect(*report)
             self._reported.clear()
         if node in self._ended_nodes or self._table.settled or self.begun:
             return
-        asyncio.get_running_loop().call_later(GUARDS_TURN, self._mourn, node, reason)
+        if reason == AGENT_LEFT:
+            self._ended_nodes.add(node)
+            return
+        delay = GUARDS_TURN if reason == AGENT_DIED else 0.0
+        asyncio.get_running_loop().call_later(delay, self._mourn, node, reason)
 
     def _mourn(self, node: int, reason: str) -> None:
         if self._table.settled or self._links is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ from shim.options import ExecOptions, parse_exec
 from shim.ticket import Hello
 
 LAUNCHERS_TURN = 1.0
-"""Seconds that the launcher has to end the ranks before we do."""
+"""Seconds that the launcher has to answer, and again to end the ranks, before we do."""
 
 
 class ExecSession(Session):
@@ -94,7 +95,10 @@ class ExecSession(Session):
         """Ask the launcher, which ends all nodes' ranks and knows the exit code; what it leaves
         here is ended by us."""
         if everywhere:
-            await self.uplink.abort(code, text)
+            # A launcher that is cut off from its own other half does not answer.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAUNCHERS_TURN):
+                    await self.uplink.abort(code, text)
         await self.absence(LAUNCHERS_TURN)
         await self.terminate_softly(grace=1.0)
 

@@ -41,6 +41,13 @@ class GuardPipe:
             if not self._line(f"say {line}"):
                 self._speak(line)
 
+    def quiet(self) -> None:
+        """Nothing will be said any more: let the user's standard error go, here and there."""
+        self._line("quiet")
+        if self._voice_fd > 2:
+            with open(os.devnull, "wb") as null:
+                os.dup2(null.fileno(), self._voice_fd, inheritable=False)
+
     def done(self) -> bool:
         """Everything is over. False: there is no guard to hear it, and to remove our files."""
         return self._line("done")

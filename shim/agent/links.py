@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ async def open_links(
         ShimError: a node did not come in time; the sentence names it.
     """
     names = tuple(node.name for node in job.nodes)
-    nspace = f"shim-{secrets.token_hex(12)}"
+    nspace = f"shim-{os.urandom(12).hex()}"
     if len(names) == 1:
         return Links(upstream, job, LocalMesh(names[0]), nspace)
     from shim.overlay import join, open_head  # zmq costs a single-node job 40 ms and 6 MB

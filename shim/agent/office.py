@@ -12,6 +12,7 @@ from cpusets import CpuSet
 from shim.agent import shared_memory
 from shim.agent.bindings import BindingReport
 from shim.agent.containers import Containers
+from shim.agent.ending import TOPIC
 from shim.agent.guard import GuardPipe
 from shim.agent.life import RankState, RankTable
 from shim.agent.node import Node
@@ -103,7 +104,7 @@ class Office:
                 return native_ticket(hello, additions.env, additions.cpus)
             return container.admit(hello, additions)
         except ShimError as error:
-            return await self._refusal(error)
+            return await self._refusal(error, TOPIC if self.node is None else error.message)
 
     def _arrive(self, hello: Hello, peer: Peer) -> None:
         self._table.started(hello.rank, peer.pid)
@@ -126,9 +127,9 @@ class Office:
             memory = None
         return node.additions(hello.rank, hello.env, bind=bind, memory=memory)
 
-    async def _refusal(self, error: ShimError) -> Refuse:
+    async def _refusal(self, error: ShimError, topic: str) -> Refuse:
         """The sentence goes to one rank of the job; the others end with the same code."""
-        text = str(error) if await self._voice.may_say(error.message) else ""
+        text = str(error) if await self._voice.may_say(topic) else ""
         return Refuse(error.exit_code, text)
 
     def bound(self, peer: Peer, bound: Bound, host_pid: int) -> None:

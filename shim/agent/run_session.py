@@ -10,7 +10,7 @@ from cpusets import CpuSet, Topology
 from pmix_server.mesh import MeshError
 from shim.agent.links import Links
 from shim.agent.node import Node
-from shim.agent.outcome import from_return_code, how, job_code
+from shim.agent.outcome import from_return_code
 from shim.agent.placement import Placement, plan_placement
 from shim.agent.ranks import RankProcesses, frontend_program
 from shim.agent.session import Session
@@ -72,8 +72,10 @@ class RunSession(Session):
         self._processes = RankProcesses(node.layout, frontend_program(), self.env, self.door.adopt)
         await self._processes.start()
         worst = await self._processes.wait(self._on_end)
+        await self.ending.verdicts()
         if not self.ending.begun:
             self.ending.code = worst
+        self.ending.part_ended()
         self.finish()
 
     def look_around(self) -> None:
@@ -84,14 +86,8 @@ class RunSession(Session):
 
     def _on_end(self, rank: int, code: int) -> None:
         """As mpirun does: a rank that fails ends the job, since the others would wait for it."""
-        if code == 0 or self.ending.cancelled:
-            return
-        status = from_return_code(code)
-        self.ending.end(
-            job_code(status),
-            f"Rank {rank} {how(status)}, so the job is ended. Look for the reason in the rank's "
-            "own output.",
-        )
+        if code != 0 and not self.ending.cancelled:
+            self.ending.rank_died(rank, from_return_code(code), owed=False)
 
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
         """Every agent ends its own; the others were told by `Ending`."""

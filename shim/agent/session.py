@@ -37,6 +37,7 @@ from shim.agent.placement import Placement
 from shim.agent.settings import Settings
 from shim.agent.uplink import Uplink
 from shim.agent.voice import Voice
+from shim.container.spawn import Spawned
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor
 from shim.layout import Layout
@@ -55,7 +56,9 @@ TAKE_DOWN = 5.0
 class Session(abc.ABC):
     """The common part."""
 
-    def __init__(self, settings: Settings, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, env: Mapping[str, str], head_start: Spawned | None
+    ) -> None:
         self.settings = settings
         self.env = dict(env)
         self.cwd = env.get("PWD") or os.getcwd()
@@ -65,7 +68,13 @@ class Session(abc.ABC):
         self.voice = Voice(self.guard.say)
         self.table = RankTable()
         self.containers = Containers(
-            self.env, self.cwd, settings.run_dir, settings.key, self.guard, self._on_container_death
+            self.env,
+            self.cwd,
+            settings.run_dir,
+            settings.key,
+            self.guard,
+            self._on_container_death,
+            head_start,
         )
         self.office = Office(
             self, self.table, self.containers, self.guard, self.voice, self.look_around
@@ -115,6 +124,8 @@ class Session(abc.ABC):
         await self._over.wait()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
+        if not self.ending.begun:
+            self.guard.quiet()
         await self._take_down()
         return self.ending.code
 
@@ -181,15 +192,14 @@ class Session(abc.ABC):
 
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
-        self.ending.code = error.exit_code
-        self.ending.begun = True
         self.office.refuse_all(error)
         await self.absence(2.0)
-        if await self.voice.may_say(error.message):
+
+        def say(text: str) -> None:
             self._fatal = True
-            self.guard.fatal(error.exit_code, str(error))
-        if self.links is None or self.links.mesh.size > 1:
-            await self.end_ranks(error.exit_code, error.message, everywhere=True)
+            self.guard.fatal(error.exit_code, text)
+
+        await self.ending.give_up(error, say)
         self.finish()
 
     async def _take_down(self) -> None:
@@ -227,7 +237,7 @@ class Session(abc.ABC):
     def rank_gone(self, rank: int, owed: bool, status: int | None) -> None:
         log.info("rank %d is gone, wait status %s%s", rank, status, ", owing" if owed else "")
         if owed:
-            self.ending.rank_died(rank, status)
+            self.ending.rank_died(rank, status, owed=True)
         self.look_around()
 
     def look_around(self) -> None:

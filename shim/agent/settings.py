@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from pmix_server.upstream import Mode
 from shim.options import ExecOptions, parse_exec
-from shim.run.spec import SPEC_VARIABLE, RunSpec
+
+if TYPE_CHECKING:
+    from pmix_server.upstream import Mode
+    from shim.run.spec import RunSpec
 
 VOICE_VARIABLE = "SHIM_VOICE_FD"
 """Set by the guard for the agent alone."""
@@ -37,8 +39,15 @@ class Settings:
     @property
     def pmix_mode(self) -> Mode:
         if self.options:
-            return cast(Mode, self.options.pmix_mode)
-        return cast(Mode, self.spec.pmix_mode) if self.spec else "auto"
+            return cast("Mode", self.options.pmix_mode)
+        return cast("Mode", self.spec.pmix_mode) if self.spec else "auto"
+
+    @property
+    def first_container(self) -> ExecOptions | None:
+        """The container that is wanted first, if any is."""
+        if self.options or not self.spec:
+            return self.options
+        return next((app.exec_options for app in self.spec.apps if not app.native), None)
 
     @property
     def start_timeout(self) -> float:
@@ -70,7 +79,6 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
     parser.add_argument("words", nargs=argparse.REMAINDER)
     args = parser.parse_args(argv)
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
-    spec = env.get(SPEC_VARIABLE) if not words else None
     return Settings(
         listen_fd=args.listen_fd,
         guard_fd=args.guard_fd,
@@ -78,5 +86,12 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         key=args.key,
         voice_fd=int(env.get(VOICE_VARIABLE, "2")),
         options=parse_exec(words) if words else None,
-        spec=RunSpec.from_json(spec) if spec else None,
+        spec=None if words else _read_spec(env),
     )
+
+
+def _read_spec(env: Mapping[str, str]) -> RunSpec | None:
+    from shim.run.spec import SPEC_VARIABLE, RunSpec  # `shim exec` does without
+
+    text = env.get(SPEC_VARIABLE)
+    return RunSpec.from_json(text) if text else None

@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from shim.container.admission import admit
-from shim.container.environment import INTERNAL
 from shim.container.order import CannotJoin, StartOrder
 from shim.container.placement import Additions
 from shim.container.runtime import Runtime
+from shim.container.spawn import LOG, spawn
 from shim.container.troubles import start_failure, warnings
 from shim.container.view import (
     ContainerView,
@@ -37,11 +35,9 @@ from shim.container.view import (
     own_umask,
     read_view,
 )
-from shim.errors import ShimError
 from shim.process_watch import ProcessWatch, Stragglers
 from shim.ticket import Hello, Namespace, Ticket
 
-LOG = "runtime.log"
 _CREDENTIALS = struct.Struct("3i")
 _FILE_SERVERS = ("squashfuse", "fuse", "gocryptfs")
 _SETTLE_SECONDS = 0.1
@@ -85,7 +81,10 @@ class Keeper:
             CannotJoin: it runs, but ranks cannot become what its own `exec` would make of them.
         """
         log = order.run_dir / LOG
-        process, channel = _spawn(runtime, order, log)
+        spawned = order.spawned or spawn(
+            runtime.path, order.options, order.env, order.cwd, order.run_dir
+        )
+        process, channel = spawned.process, spawned.channel
         try:
             pid = await _await_keeper(process, channel, order, log)
             view = read_view(pid)
@@ -144,56 +143,6 @@ class Keeper:
         else:
             what = f"The container's process {name}"
         self._order.on_death(f"{what} ended (pid {pid}), so the ranks on this node are ended.")
-
-
-def keeper_program(env: Mapping[str, str]) -> str:
-    """The static program `shim`, as the front-end names itself.
-
-    Raises:
-        ShimError: it is not there.
-    """
-    found = env.get("SHIM_FRONTEND") or shutil.which("shim")
-    if not found or not os.access(found, os.R_OK | os.X_OK):
-        raise ShimError(
-            "The program `shim` was not found by its own agent.",
-            "Put its directory on PATH, or install shim again.",
-        )
-    return found
-
-
-def _spawn(
-    runtime: Runtime, order: StartOrder, log: Path
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    ours, theirs = socket.socketpair()
-    # The kernel tells the sender's pid as we see it, even from a PID namespace (unix(7)).
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    ours.setblocking(False)
-    program = os.open(keeper_program(os.environ), os.O_RDONLY | os.O_CLOEXEC)
-    env = {name: value for name, value in order.env.items() if name not in INTERNAL}
-    command = [f"/proc/self/fd/{program}", "_hold"]
-    options = order.options
-    try:
-        with theirs, log.open("wb") as output:
-            process = subprocess.Popen(
-                [runtime.path, "exec", *options.runtime_arguments, options.image, *command],
-                stdin=theirs.fileno(),
-                stdout=output,
-                stderr=output,
-                cwd=order.cwd,
-                env=env,
-                pass_fds=(program,),
-                # Signals of a terminal are for the ranks.
-                start_new_session=True,
-            )
-    except OSError as error:
-        ours.close()
-        raise ShimError(
-            f"The container runtime {runtime.path} could not be started: {error.strerror}.",
-            "Check its installation with `apptainer --version`.",
-        ) from error
-    finally:
-        os.close(program)
-    return process, ours
 
 
 async def _await_keeper(

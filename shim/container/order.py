@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shim.container.placement import Additions
+from shim.container.spawn import Spawned
 from shim.options import ExecOptions
 from shim.ticket import Fallback, Hello, Ticket
 
@@ -26,6 +27,8 @@ class StartOrder:
     """Names the step on this node."""
     on_death: Callable[[str], None]
     """Called with a sentence, once, if it ends before `stop`."""
+    spawned: Spawned | None = None
+    """The runtime, if it had a head start."""
 
 
 class Container(Protocol):

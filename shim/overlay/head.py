@@ -183,7 +183,7 @@ class Head(Overlay):
         self.post(self.others(), REFUSED, message)
         hint = (
             "Look at the step's output of these nodes, and check that compute nodes may open TCP "
-            "connections to each other."
+            "connections to each other. Where only some tasks call `shim exec`, add --no-pmix."
         )
         self._complete.set_exception(ShimError(message, hint, transient=True))
 

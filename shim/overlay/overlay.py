@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from pmix_server.mesh import Handler, LostCallback
+from pmix_server.mesh import AGENT_LEFT, Handler, LostCallback
 from pmix_server.mesh_messages import Body, Dispatcher, Envelope, NodeGone
 from shim.overlay.links import Links
 from shim.overlay.members import Member, Members
@@ -222,7 +222,7 @@ class Overlay:
     def _take_leave(self, node: int) -> None:
         if node in self.members.gone or self._closing:
             return
-        reason = "its agent has left the job"
+        reason = AGENT_LEFT
         self.members.gone[node] = reason
         if self.index == 0:
             if not self._left:

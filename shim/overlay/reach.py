@@ -7,6 +7,7 @@ import errno
 import socket
 from dataclasses import dataclass
 
+from pmix_server.mesh import AGENT_DIED
 from shim.overlay.endpoint import Endpoint
 from shim.overlay.transport import LinkFailed, Transport
 
@@ -80,8 +81,8 @@ async def examine(address: str) -> Finding:
             return Finding("the node does not answer on the network", dead=False)
         except OSError as error:
             if connected or error.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
-                return Finding("its agent ended without leaving", dead=True)
+                return Finding(AGENT_DIED, dead=True)
             return Finding(f"the node cannot be reached ({error.strerror})", dead=False)
     if greeting:
         return Finding("the connection to its agent broke", dead=False)
-    return Finding("its agent ended without leaving", dead=True)
+    return Finding(AGENT_DIED, dead=True)

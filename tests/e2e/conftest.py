@@ -121,7 +121,8 @@ class Jobs:
         return self.start(argv, **options).end()
 
 
-def _image(cluster: Cluster, name: str) -> str:
+def get_image(cluster: Cluster, name: str) -> str:
+    """Build it if need be; its path on the nodes."""
     cache = ImageCache(cache_directory())
     ensure_image(load_recipe(name, ROOT), cache, cluster, debian_mirror, plain)
     return f"/shared/images/{name}.sif"
@@ -130,24 +131,29 @@ def _image(cluster: Cluster, name: str) -> str:
 @pytest.fixture(scope="session")
 def image4(cluster: Cluster) -> str:
     """Open MPI 4.1, as a path on the nodes."""
-    return _image(cluster, "openmpi-4.1")
+    return get_image(cluster, "openmpi-4.1")
 
 
 @pytest.fixture(scope="session")
 def image5(cluster: Cluster) -> str:
     """Open MPI 5.0, as a path on the nodes."""
-    return _image(cluster, "openmpi-5.0")
+    return get_image(cluster, "openmpi-5.0")
+
+
+def build_fault(cluster: Cluster, image: str) -> str:
+    """The program of fault.c on a cluster's home. *image* brings compiler and MPI."""
+    home = cluster.home()
+    (home / "fault.c").write_text((HERE / "fault.c").read_text())
+    build = ["apptainer", "exec", image, "mpicc", "-Wall", "-Wextra", "-Werror", "-o", "fault"]
+    cluster.run([*build, "fault.c"], check=True, timeout=120)
+    cluster.run(["chmod", "755", ".", "fault"], check=True)
+    return "/home/demo/fault"
 
 
 @pytest.fixture(scope="session")
 def fault(cluster: Cluster, image4: str) -> str:
-    """The program of fault.c. Built with the older library, it runs with both and natively."""
-    home = cluster.home()
-    (home / "fault.c").write_text((HERE / "fault.c").read_text())
-    build = ["apptainer", "exec", image4, "mpicc", "-Wall", "-Wextra", "-Werror", "-o", "fault"]
-    cluster.run([*build, "fault.c"], check=True, timeout=120)
-    cluster.run(["chmod", "755", ".", "fault"], check=True)
-    return "/home/demo/fault"
+    """Its path on the nodes. Built with the older library, it runs with both and natively."""
+    return build_fault(cluster, image4)
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +213,9 @@ def kill(cluster: Cluster, node: str, program: str, number: int = signal.SIGKILL
     for pid in hit:
         os.kill(pid, number)
     return len(hit)
+
+
+def kill_parent(pid: int) -> None:
+    """SIGKILL to the parent of a process, such as the guard of an agent."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    os.kill(int(status.split("PPid:")[1].split()[0]), signal.SIGKILL)

@@ -47,7 +47,7 @@ def directory(cluster: Cluster, image5: str) -> str:
         [
             "bash",
             "-ec",
-            "mkdir -p docs && cd docs && lstopo -f machine.xml && "
+            "mkdir -p docs && cd docs && lstopo -i 'pack:2 core:8 pu:2' -f machine.xml && "
             f"ln -sf {image5} app.sif && echo 1 > input.dat && "
             f"apptainer --silent exec app.sif sh -c 'for to in app solver monitor a.out; do "
             f"{copy} $to; done' && pwd",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from testbed import Cluster
-from tests.e2e.conftest import Jobs, Running, kill
+from tests.e2e.conftest import Jobs, Running, kill, kill_parent
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -47,11 +46,6 @@ def test_a_killed_guard(cluster: Cluster, steps: Jobs, image4: str, fault: str) 
     assert ended.rc != 0
     assert "guard of this node was killed" in ended.sentence
     assert ended.elapsed < 10
-
-
-def kill_parent(pid: int) -> None:
-    status = Path(f"/proc/{pid}/status").read_text()
-    os.kill(int(status.split("PPid:")[1].split()[0]), signal.SIGKILL)
 
 
 def test_the_rank_that_started_the_agent_is_killed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,3 +65,15 @@ def test_a_program_that_cleans_up_at_sigterm_gets_its_second(
     assert ended.out.count("cleaned") == 3
     assert ended.said == []
     assert 1 <= ended.elapsed < 10
+
+
+def test_two_users_on_one_node(cluster: Cluster, jobs: Jobs, image4: str, fault: str) -> None:
+    # Either leaves one CPU of the node to the other.
+    srun = ["srun", "--mpi=pmix", "-wn1", "-n1", "shim", "exec", "--bind=/home/demo", image4, fault]
+    words = [*srun, "init", "ready", "sleep:1", "finalize", "say:done"]
+    cluster.run(["chmod", "755", "/home/demo"], check=True)
+    with ThreadPoolExecutor() as pool:
+        ended = list(pool.map(lambda user: jobs.run(words, user=user), ("demo", "other")))
+    for one in ended:
+        assert (one.rc, one.said) == (0, [])
+        assert "done" in one.out

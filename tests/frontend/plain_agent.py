@@ -16,7 +16,8 @@ import socket
 import sys
 from pathlib import Path
 
-from shim.container import Additions, Container, StartOrder, start_container
+from shim.container import Additions, Container, StartOrder
+from shim.container.start import start_container
 from shim.errors import ShimError
 from shim.frontdoor import FrontDoor, Peer
 from shim.options import parse_exec

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pmix_server.errors import PmixError
 from pmix_server.mesh_messages import Body, Envelope, RequestFailed, RequestTimeout
 from pmix_server.status import Status
+from shim.agent.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
+from shim.agent.lifecycle import from_body as notice_from_body
+from shim.agent.lifecycle import to_body as notice_to_body
 from shim.overlay import Overlay
-from shim.overlay.lifecycle import Abort, Lifecycle, Notice, PartEnded, RankExited
-from shim.overlay.lifecycle import from_body as notice_from_body
-from shim.overlay.lifecycle import to_body as notice_to_body
 from shim.overlay.wire import decode, encode
 from tests.overlay.agents import EVERYBODY, collectives_of, meshes
 
@@ -182,7 +182,7 @@ class TestNotices:
     NOTICES = (
         Abort("inner", 3, 7, "MPI_Abort was called"),
         Abort("inner", 3, 7, "two of us", (("inner", 1), ("inner", 2))),
-        RankExited("inner", 5, 0, 9, finalized=False),
+        RankExited("inner", 5, 9, owed=True),
         PartEnded("inner", 3),
     )
 

@@ -29,17 +29,17 @@ class Abort:
 
 @dataclass(frozen=True)
 class RankExited:
-    """A rank has ended, with *exit_code* or, if *signal* is not 0, killed by that signal.
+    """A rank has ended as it should not have.
 
     Attributes:
-        finalized: it had called PMIx_Finalize (or never PMIx_Init), so its end is regular.
+        status: as wait(2) gives it, or a negative number where the kernel does not tell.
+        owed: it had called PMIx_Init and not PMIx_Finalize.
     """
 
     nspace: str
     rank: int
-    exit_code: int
-    signal: int
-    finalized: bool
+    status: int
+    owed: bool
 
 
 @dataclass(frozen=True)
