@@ -162,19 +162,38 @@ static pmix_status_t allocate(const pmix_proc_t *client, pmix_alloc_directive_t 
     return hand_over(record, record_set_infos(record, data, ndata));
 }
 
+/* PMIX_GROUP_LOCAL_ONLY: libpmix only tells us of the operation. */
+static bool is_local(const pmix_info_t directives[], size_t ndirs)
+{
+    for (size_t i = 0; i < ndirs; i++) {
+        if (strcmp(directives[i].key, PMIX_GROUP_LOCAL_ONLY) == 0) {
+            return directives[i].value.type != PMIX_BOOL || directives[i].value.data.flag;
+        }
+    }
+    return false;
+}
+
+/* The end of a local group is acknowledged at once: 5.0 asks twice if it has to wait, and
+ * then works on what the first answer has freed (pmix_server_grpdestruct). */
 static pmix_status_t group(pmix_group_operation_t operation, char name[], const pmix_proc_t procs[],
                            size_t nprocs, const pmix_info_t directives[], size_t ndirs,
                            pmix_info_cbfunc_t callback, void *cbdata)
 {
     struct record *record = info_request("group", NULL, callback, cbdata);
+    bool told = operation == PMIX_GROUP_DESTRUCT && is_local(directives, ndirs);
+    pmix_status_t status;
 
     if (record == NULL) {
         return PMIX_ERR_NOMEM;
     }
+    if (told) {
+        record->answer = ANSWER_NONE;
+    }
     record->number = operation == PMIX_GROUP_CONSTRUCT;
     record->text = strdup(name == NULL ? "" : name);
-    return hand_over(record, record->text != NULL && record_set_procs(record, procs, nprocs) &&
-                                 record_set_infos(record, directives, ndirs));
+    status = hand_over(record, record->text != NULL && record_set_procs(record, procs, nprocs) &&
+                                   record_set_infos(record, directives, ndirs));
+    return told && status == PMIX_SUCCESS ? PMIX_OPERATION_SUCCEEDED : status;
 }
 
 void upcalls_fill_services(pmix_server_module_t *module)

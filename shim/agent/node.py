@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cpusets import openmp_environment
 from pmix_server import JobSpec, PmixError, Server
 from pmix_server.collectives import Collectives
+from pmix_server.processes import LocalProcess
 from pmix_server.services import job_services
 from shim.agent import shared_memory
 from shim.agent.context import LaunchContext, Launcher
@@ -96,14 +97,34 @@ def container_ids(fakeroot: bool) -> tuple[int, int]:
     return (0, 0) if fakeroot else (os.getuid(), os.getgid())
 
 
+def with_program(process: LocalProcess) -> LocalProcess:
+    """The same with what it executes, where it still does: as the kernel shows it, which is the
+    path in the container (the process is in its mount namespace)."""
+    try:
+        return replace(process, executable=os.readlink(f"/proc/{process.pid}/exe"))
+    except OSError:
+        return process
+
+
 async def start_server(
-    host_for: Callable[[Collectives], AgentHost], links: Links, spec: JobSpec, directory: Path
+    host_for: Callable[[Collectives], AgentHost],
+    links: Links,
+    spec: JobSpec,
+    directory: Path,
+    processes: Callable[[], Iterable[LocalProcess]],
 ) -> Server:
     """Bring up this node's PMIx server. Ranks can connect once the job is registered.
+
+    Args:
+        processes: this node's ranks; all are of the one job.
 
     Raises:
         ShimError: libpmix is not usable here.
     """
+
+    def here(nspace: str) -> Sequence[LocalProcess]:
+        return tuple(map(with_program, processes())) if nspace == spec.nspace else ()
+
     server = Server()
     collectives = Collectives(links.mesh, server.local_modex)
     collectives.register(spec)
@@ -113,7 +134,7 @@ async def start_server(
             tmpdir=directory,
             node=spec.here.name,
             upstream=links.upstream,
-            services=job_services(links.mesh, collectives, server),
+            services=job_services(links.mesh, collectives, server, here),
         )
     except PmixError as error:
         raise presentable(error) from error

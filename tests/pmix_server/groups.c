@@ -54,6 +54,11 @@ int main(void)
         construct("two", two, 2, false);
         OK(PMIx_Group_destruct("two", NULL, 0));
     }
+    /* On one node only: 0 and 3 are, and so are 1 and 2. */
+    two[0] = me;
+    two[1] = process(3 - me.rank);
+    construct(me.rank % 3 == 0 ? "here" : "there", two, 2, false);
+    OK(PMIx_Group_destruct(me.rank % 3 == 0 ? "here" : "there", NULL, 0));
     OK(PMIx_Group_destruct("again", NULL, 0));
     OK(PMIx_Group_destruct("all", NULL, 0));
     fence_all(false);

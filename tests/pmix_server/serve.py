@@ -94,9 +94,11 @@ class Running:
 
 
 async def run_ranks(
-    server: Server, job: JobSpec, request: dict[str, Any], running: Running
+    server: Server, job: JobSpec, request: dict[str, Any], running: Running | None = None
 ) -> list[dict[str, Any]]:
     """Start a process for every local rank and wait for all."""
+
+    pids = (running or Running()).pids
 
     async def run(rank: int) -> dict[str, Any]:
         env = without_launcher(os.environ) | server.rank_environment(rank)
@@ -107,9 +109,9 @@ async def run_ranks(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        running.pids[rank] = process.pid
+        pids[rank] = process.pid
         out, err = await process.communicate()
-        del running.pids[rank]
+        del pids[rank]
         code = process.returncode
         return {"rank": rank, "code": code, "out": out.decode(), "err": err.decode()}
 
