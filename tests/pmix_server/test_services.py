@@ -69,3 +69,10 @@ def test_queries_tell_what_the_job_is(
     programs: Programs, tmp_path: Path, server: str, client: str
 ) -> None:
     run(programs, tmp_path, "queries", server=server, client=client)
+
+
+@every_pair
+def test_what_is_not_done_is_refused_and_what_waits_holds_up_nothing(
+    programs: Programs, tmp_path: Path, server: str, client: str
+) -> None:
+    run(programs, tmp_path, "refusals", server=server, client=client)
