@@ -61,7 +61,7 @@ class NameService:
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
         self.store = NameStore()
-        self._waiting: dict[_Waiting, None] = {}
+        self._waiting: dict[str, dict[_Waiting, None]] = {}  # by each of their keys
         self.answers: Mapping[str, Handler] = {
             "publish": self._publish,
             "lookup": self._lookup,
@@ -114,8 +114,9 @@ class NameService:
                 for info in infos
             ]
         )
-        for waiting in list(self._waiting):
-            self._try(waiting)
+        for key, *_ in infos:
+            for waiting in list(self._waiting.get(key, ())):
+                self._try(waiting)
 
     async def _on_lookup(self, node: int, body: Body) -> Body:
         proc, names, within, wanted, timeout = body
@@ -124,7 +125,8 @@ class NameService:
         waiting = _Waiting(Asker(Proc(*proc), node), names, first, wanted, found)
         self._try(waiting)
         if not found.done():
-            self._waiting[waiting] = None
+            for name in names:
+                self._waiting.setdefault(name, {})[waiting] = None
         try:
             async with asyncio.timeout(timeout):
                 entries = await found
@@ -134,7 +136,7 @@ class NameService:
                 status=Status.ERR_TIMEOUT,
             ) from None
         finally:
-            self._waiting.pop(waiting, None)
+            self._forget(waiting)
         if not entries:
             raise PmixError(
                 f"None of {', '.join(names)} is published.", status=Status.ERR_NOT_FOUND
@@ -147,6 +149,13 @@ class NameService:
             self.store.read(found)
             waiting.found.set_result(found)
 
+    def _forget(self, waiting: _Waiting) -> None:
+        for name in waiting.keys:
+            others = self._waiting.get(name, {})
+            others.pop(waiting, None)
+            if not others:
+                self._waiting.pop(name, None)
+
     def _on_unpublish(self, node: int, body: Body) -> None:
         proc, names, within = body
         self.store.unpublish(Proc(*proc), names, None if within is None else Range(within))
@@ -155,7 +164,7 @@ class NameService:
         """What the process would not get any more must not take what is read once only."""
         proc = Proc(*body)
         self.store.process_ended(proc)
-        for waiting in list(self._waiting):
+        for waiting in [waiting for known in self._waiting.values() for waiting in known]:
             if waiting.asker.proc == proc and not waiting.found.done():
                 waiting.found.set_result([])
 

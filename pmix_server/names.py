@@ -7,7 +7,7 @@ begins and ends with the job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -151,7 +151,7 @@ class NameStore:
         """Note that *entries* were given out: some of them stay only until then."""
         once = {entry for entry in entries if entry.persistence is Persistence.FIRST_READ}
         if once:
-            self._remove(lambda entry: entry in once)
+            self._remove({entry.info.key for entry in once}, lambda entry: entry in once)
 
     def unpublish(
         self, publisher: Proc, keys: Sequence[str] | None, wanted: Range | None = None
@@ -167,9 +167,9 @@ class NameStore:
         """
         mine = [
             entry
-            for entries in self._entries.values()
-            for entry in entries
-            if entry.publisher.proc == publisher and (keys is None or entry.info.key in keys)
+            for key in (self._entries if keys is None else keys)
+            for entry in self._entries.get(key, ())
+            if entry.publisher.proc == publisher
         ]
         if keys and not mine:
             raise PmixError(
@@ -179,24 +179,26 @@ class NameStore:
         there = {entry for entry in mine if wanted is not None and entry.within(wanted)}
         keys_there = {entry.info.key for entry in there}
         goes = there | {entry for entry in mine if entry.info.key not in keys_there}
-        self._remove(lambda entry: entry in goes)
+        self._remove({entry.info.key for entry in goes}, lambda entry: entry in goes)
 
     def process_ended(self, proc: Proc) -> None:
         """Remove what was to stay as long as its publisher."""
         self._remove(
-            lambda entry: entry.persistence is Persistence.PROC and entry.publisher.proc == proc
+            list(self._entries),
+            lambda entry: entry.persistence is Persistence.PROC and entry.publisher.proc == proc,
         )
 
     def job_ended(self, nspace: str) -> None:
         """Remove what was to stay as long as the application."""
         short = (Persistence.PROC, Persistence.APP)
         self._remove(
-            lambda entry: entry.persistence in short and entry.publisher.proc.nspace == nspace
+            list(self._entries),
+            lambda entry: entry.persistence in short and entry.publisher.proc.nspace == nspace,
         )
 
-    def _remove(self, goes: Callable[[Entry], bool]) -> None:
-        for key, entries in list(self._entries.items()):
-            left = [entry for entry in entries if not goes(entry)]
+    def _remove(self, keys: Collection[str], goes: Callable[[Entry], bool]) -> None:
+        for key in keys:
+            left = [entry for entry in self._entries[key] if not goes(entry)]
             if left:
                 self._entries[key] = left
             else:
