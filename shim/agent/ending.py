@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from pmix_server.mesh import AGENT_DIED, AGENT_LEFT
@@ -22,6 +22,9 @@ TOPIC = "the job's end"
 GUARDS_TURN = 2.0
 """Seconds for the guard of an agent that died: it says so and asks the launcher to end the job.
 Where the whole node died there is no guard, and the other agents speak."""
+
+OTHERS_TURN = 1.0
+"""Seconds for the first of the nodes that are left to end the job, before the others do."""
 
 SEE_OUTPUT = "Look for the reason in the rank's own output."
 
@@ -128,15 +131,19 @@ class Ending:
             self._lifecycle.tell_all(Abort(self._links.nspace, 0, self.code, message))
         await self._end_ranks(self.code, message, everywhere=everywhere)
 
-    async def give_up(self, error: ShimError, say: Callable[[str], None]) -> None:
+    async def give_up(
+        self, error: ShimError, refused: Awaitable[None], say: Callable[[str], None]
+    ) -> None:
         """This node cannot begin: say why, unless a rank or another node does, and end what has
-        begun elsewhere."""
-        self.begun = True
+        begun elsewhere. *refused* is done when the ranks that waited have heard it."""
+        self.begun = self._working = True
         self.code = error.exit_code
+        await refused
         if await self._voice.may_say(TOPIC):
             say(str(error))
         if self._links is None or self._links.mesh.size > 1:
             await self._end_all(error.message, True)
+        self._working = False
 
     def part_ended(self) -> None:
         """No rank here owes PMIx anything more: from now on our loss harms nobody."""
@@ -201,11 +208,11 @@ class Ending:
         if self._table.settled or self._links is None:
             return
         mesh = self._links.mesh
-        speaks = mesh.index == min(set(range(mesh.size)) - mesh.gone)
-        self.end(
-            1,
+        text = (
             f"The agent of node {mesh.names[node]} was lost ({reason}), so the job is ended. "
             "Look for the node's state with `sinfo -R`."
-            if speaks
-            else "",
         )
+        if mesh.index == min(set(range(mesh.size)) - mesh.gone):
+            self.end(1, text)
+        else:
+            asyncio.get_running_loop().call_later(OTHERS_TURN, self.end, 1, text)

@@ -99,8 +99,8 @@ class ExecSession(Session):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAUNCHERS_TURN):
                     await self.uplink.abort(code, text)
-        await self.absence(LAUNCHERS_TURN)
-        await self.terminate_softly(grace=1.0)
+        await self.signals.absence(LAUNCHERS_TURN)
+        await self.signals.terminate(grace=1.0)
 
 
 def _union(sets: tuple[CpuSet, ...]) -> CpuSet:

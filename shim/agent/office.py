@@ -69,6 +69,7 @@ class Office:
         self._voice = voice
         self._planned: dict[int, CpuSet] = {}
         self._pidfds: dict[int, int] = {}
+        self._mismatch = False
 
     def open(self, node: Node) -> None:
         """Ranks get their tickets from now on."""
@@ -121,7 +122,10 @@ class Office:
     ) -> Additions:
         bind = options is None or options.bind_cpus
         if bind:
-            self._planned[hello.rank] = node.placement.of(hello.rank).cpus
+            plan = self._planned[hello.rank] = node.placement.of(hello.rank).cpus
+            # A task that narrowed itself (taskset, numactl) before it called us meant it.
+            own = self.masks[hello.rank]
+            bind = not own or not own <= plan or own == plan
         memory = node.shared_memory
         if memory and not shared_memory.is_visible(memory, container):
             memory = None
@@ -139,10 +143,11 @@ class Office:
         effective = CpuSet.from_bytes(bound.cpus)
         if self.report:
             self.report.bound(rank, node.placement, effective, (host_pid, bound.pid))
-        elif self._planned.get(rank, effective) != effective:
+        elif self._planned.get(rank, effective) != effective and not self._mismatch:
+            self._mismatch = True  # the ranks of a node miss their CPUs for one reason
             self._voice.say(
-                f"shim: Rank {rank} was to run on CPUs {self._planned[rank]}; the kernel gave "
-                f"{effective}. Compare --cpu-bind of the launcher with the job's CPUs."
+                f"shim: Rank {rank} was to run on CPUs {self._planned[rank]} and runs on "
+                f"{effective}. See all ranks with --report-bindings."
             )
 
     def started(self, peer: Peer) -> None:

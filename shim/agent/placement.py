@@ -26,6 +26,18 @@ class Placement:
         return {one.rank: one.cpus for one in self.plan.placements}
 
 
+def load_topology() -> Topology:
+    """This machine's.
+
+    Raises:
+        ShimError: hwloc is missing or cannot read it.
+    """
+    try:
+        return Topology.from_system()
+    except CpusetsError as error:
+        raise ShimError(error.message, error.hint) from error
+
+
 def launcher_masks(
     context: LaunchContext, seen: Mapping[int, CpuSet]
 ) -> Mapping[int, CpuSet] | None:

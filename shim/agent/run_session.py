@@ -91,7 +91,7 @@ class RunSession(Session):
 
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
         """Every agent ends its own; the others were told by `Ending`."""
-        await self.terminate_softly(FAILURE_GRACE)
+        await self.signals.terminate(FAILURE_GRACE)
 
     def terminate(self, number: int) -> None:
         """The launcher signals the agent alone: its ranks get what srun would have sent them."""

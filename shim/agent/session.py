@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from cpusets import CpusetsError, Topology
+from cpusets import Topology
 from pmix_server import Proc
 from pmix_server.collectives import Collectives
 from pmix_server.upstream import Mode
@@ -33,7 +32,8 @@ from shim.agent.life import RankTable
 from shim.agent.links import Links, open_links
 from shim.agent.node import Node, container_ids, job_spec, register_job, start_server
 from shim.agent.office import Office
-from shim.agent.placement import Placement
+from shim.agent.placement import Placement, load_topology
+from shim.agent.rank_signals import RankSignals
 from shim.agent.settings import Settings
 from shim.agent.uplink import Uplink
 from shim.agent.voice import Voice
@@ -67,6 +67,7 @@ class Session(abc.ABC):
         self.guard_pid = os.getppid()
         self.voice = Voice(self.guard.say)
         self.table = RankTable()
+        self.signals = RankSignals(self.table)
         self.containers = Containers(
             self.env,
             self.cwd,
@@ -149,7 +150,7 @@ class Session(abc.ABC):
         self.door.progress("connecting to the launcher and to the other nodes")
         started = [self.containers.start(options) for options in self.first_options()]
         topology, job = await asyncio.gather(
-            asyncio.to_thread(_load_topology), self.uplink.connect()
+            asyncio.to_thread(load_topology), self.uplink.connect()
         )
         if self.context.has_pmix and self.upstream_mode() != "none":
             self.guard.upstream()
@@ -199,13 +200,12 @@ class Session(abc.ABC):
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
         self.office.refuse_all(error)
-        await self.absence(2.0)
 
         def say(text: str) -> None:
             self._fatal = True
             self.guard.fatal(error.exit_code, text)
 
-        await self.ending.give_up(error, say)
+        await self.ending.give_up(error, self.signals.absence(2.0), say)
         self.finish()
 
     async def _take_down(self) -> None:
@@ -221,6 +221,7 @@ class Session(abc.ABC):
         if node and node.server:
             parts.append(node.server.stop())
         await asyncio.gather(*map(_within, parts))
+        log.info("everything is taken down")
         if not self._fatal and not self.guard.done():
             remove_step(self.settings.run_dir, self.settings.key)
 
@@ -276,32 +277,6 @@ class Session(abc.ABC):
             self.ending.end(1, "The guard of this node was killed, so the job is ended.")
         elif number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             self.ending.cancelled = True
-
-    async def absence(self, patience: float) -> None:
-        """Wait until no rank is here, at most *patience* seconds."""
-        deadline = asyncio.get_running_loop().time() + patience
-        while self.table.present and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            # An event would have to be kept in step with a table that is rarely waited for.
-            await asyncio.sleep(0.02)
-
-    def kill_ranks(self, number: int) -> None:
-        for pid in self.table.pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-                os.kill(pid, signal.SIGCONT)  # a stopped one would not hear
-
-    async def terminate_softly(self, grace: float) -> None:
-        """SIGTERM to the ranks here, and SIGKILL to those that are left after *grace* seconds."""
-        self.kill_ranks(signal.SIGTERM)
-        await self.absence(grace)
-        self.kill_ranks(signal.SIGKILL)
-
-
-def _load_topology() -> Topology:
-    try:
-        return Topology.from_system()
-    except CpusetsError as error:
-        raise ShimError(error.message, error.hint) from error
 
 
 async def _within(work: Coroutine[Any, Any, None]) -> None:

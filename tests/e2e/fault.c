@@ -7,6 +7,7 @@
  *   say:TEXT                  prints "RANK TEXT"
  *   trap:SECONDS              from now on SIGTERM means: clean up for so long, say so, exit 0
  *   count                     from now on SIGUSR1 means: say so
+ *   counted:SECONDS           wait until it came, at most so long
  *   child                     go on in a forked child, and end as it ends
  *   input                     prints what standard input holds
  *
@@ -39,9 +40,12 @@ static void clean_up(int number)
     _exit(0);
 }
 
+static volatile sig_atomic_t told;
+
 static void tell(int number)
 {
     (void)number;
+    told = 1;
     if (write(STDOUT_FILENO, "signal\n", 7) != 7)
         _exit(1);
 }
@@ -93,6 +97,9 @@ static void obey(const char *word, const char *value)
         kill(getpid(), atoi(value));
     else if (!strcmp(word, "abort"))
         MPI_Abort(MPI_COMM_WORLD, atoi(value));
+    else if (!strcmp(word, "counted"))
+        for (double left = atof(value); left > 0 && !told; left -= 0.05)
+            wait_for(0.05);
     else if (!strcmp(word, "sleep"))
         wait_for(atof(value));
     else if (!strcmp(word, "stop"))

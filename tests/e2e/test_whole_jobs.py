@@ -37,9 +37,10 @@ def test_a_suspended_job_goes_on(cluster: Cluster, jobs: Jobs, image4: str, faul
 
 
 def test_a_time_limit_with_a_signal_before_it(jobs: Jobs, image4: str, fault: str) -> None:
-    # Slurm counts in minutes; its signal may come a minute before the limit, that is, at once.
+    # Slurm counts in minutes, and looks every half a minute (slurmctld, job_time_limit). Its signal
+    # may come a minute before the limit, that is, at its first look.
     srun = ["srun", "-t1", "--signal=USR1@60", "--mpi=pmix", "-N2", "-n4"]
-    words = ["count", "init", "barrier", "ready", "sleep:8", "barrier", "finalize"]
+    words = ["count", "init", "barrier", "ready", "counted:50", "barrier", "finalize"]
     ended = jobs.run([*srun, "shim", "exec", image4, fault, *words])
     assert (ended.rc, ended.said) == (0, [])
     assert ended.out.count("signal") == 4
@@ -77,3 +78,10 @@ def test_two_users_on_one_node(cluster: Cluster, jobs: Jobs, image4: str, fault:
     for one in ended:
         assert (one.rc, one.said) == (0, [])
         assert "done" in one.out
+
+
+@pytest.mark.parametrize("name", ["a b;c/..", "$(reboot)'\"", "é\t%s"])
+def test_strange_job_names(jobs: Jobs, image4: str, fault: str, name: str) -> None:
+    srun = ["srun", "--mpi=pmix", "-J", name, "-N2", "-n4"]
+    ended = jobs.run([*srun, "shim", "exec", image4, fault, "init", "barrier", "finalize"])
+    assert (ended.rc, ended.said) == (0, [])

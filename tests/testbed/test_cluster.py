@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -205,9 +205,17 @@ def test_up_returns_the_cluster_that_is_up_and_refuses_another_make(cluster: Clu
     assert cluster.run(["true"]).returncode == 0
 
 
-def test_a_fresh_cluster_has_no_leftovers_and_each_kind_is_found(cluster: Cluster) -> None:
-    # A job that has just ended stays in the queue as completing for a moment.
-    eventually(lambda: not cluster.leftovers())
+@pytest.fixture
+def fresh() -> Iterator[Cluster]:
+    """A cluster in which no other test has run."""
+    up = Cluster.up("shim-test-fresh", nodes=2, replace_other=True)
+    yield up
+    up.down()
+
+
+def test_a_fresh_cluster_has_no_leftovers_and_each_kind_is_found(fresh: Cluster) -> None:
+    cluster = fresh
+    assert not cluster.leftovers(), str(cluster.leftovers())
     job = cluster.popen(["srun", "-w", "n1", "-J", "probe", "sleep", "300"])
     make = "ipcmk -M 64 >/dev/null; touch /tmp/t /dev/shm/s; mkdir -p .apptainer/instances/app"
     cluster.run(["sh", "-c", make + "; touch .apptainer/instances/app/i"], node="n1", check=True)
