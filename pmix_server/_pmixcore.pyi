@@ -16,13 +16,20 @@ class Request:
     source: tuple[str, int]
     procs: list[tuple[str, int]]
     infos: list[tuple[str, int, Any]]
+    keys: list[str]
+    queries: list[tuple[list[str], list[tuple[str, int, Any]]]]
     data: bytes
     text: str
     status: int
+    number: int
     @property
     def answered(self) -> bool: ...
-    def answer(self, status: int, data: bytes = b"", /) -> bool:
-        """Give the answer; False if it had one already."""
+    def answer(self, status: int, payload: Any = None, /) -> bool:
+        """Give the answer; False if it had one already.
+
+        The payload is bytes for a modex, infos for most, for a lookup
+        (proc, key, type, data) of each found key; None for nothing.
+        """
 
 def load(role: int, path: str, private: bool, /) -> str: ...
 def share() -> None: ...
@@ -39,6 +46,14 @@ def register_client(token: int, proc: tuple[str, int], uid: int, gid: int, /) ->
 def deregister_client(token: int, proc: tuple[str, int], /) -> None: ...
 def setup_fork(proc: tuple[str, int], /) -> list[str]: ...
 def dmodex_request(token: int, proc: tuple[str, int], /) -> None: ...
+def notify_event(
+    token: int,
+    status: int,
+    source: tuple[str, int],
+    range: int,
+    infos: Sequence[tuple[str, int, Any]],
+    /,
+) -> None: ...
 def locality_string(cpuset: str, /) -> str | None: ...
 def client_init(infos: Sequence[tuple[str, int, Any]], /) -> tuple[str, int]: ...
 def client_finalize() -> None: ...

@@ -111,17 +111,33 @@ class Collectives:
         Raises:
             CollectiveError: with the PMIx status for the clients.
         """
+        own = data if collect else b""
+        return await self.gather("", procs, own, timeout, status=status)
+
+    async def gather(
+        self,
+        purpose: str,
+        procs: Sequence[Proc],
+        data: bytes,
+        timeout: float | None = None,
+        *,
+        status: int = 0,
+    ) -> bytes:
+        """A fence of another purpose, apart from plain ones over the same processes.
+
+        Raises:
+            CollectiveError: with the PMIx status for the clients.
+        """
         nodes = self.nodes_of(procs)
         if self._mesh.index not in nodes:
             raise CollectiveError(
-                "A fence was called on a node that hosts none of its processes.",
+                "A collective was called on a node that hosts none of its processes.",
                 status=Status.ERR_BAD_PARAM,
             )
-        group = digest(procs)
+        group = digest(procs, purpose)
         for nspace, _ in procs:
             self._namespaces[nspace].groups.add(group)
-        own = data if collect else b""
-        return await self._fences.fence(group, nodes, own, timeout=timeout, status=status)
+        return await self._fences.fence(group, nodes, data, timeout=timeout, status=status)
 
     async def direct_modex(self, proc: Proc, timeout: float | None = None) -> bytes:
         """The modex blob of *proc* from the node that hosts it, once it has committed.

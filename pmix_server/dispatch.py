@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any
 
 from pmix_server import keys
 from pmix_server._pmixcore import Request
 from pmix_server.host import Host
+from pmix_server.service import Handler, Reply, Service
 from pmix_server.status import Status
 from pmix_server.values import Proc, find
 
 log = logging.getLogger(__name__)
-
-Answer = Callable[[Host, Request, float | None], Awaitable[bytes]]
 
 
 async def _fence(host: Host, request: Request, timeout: float | None) -> bytes:
@@ -28,18 +29,26 @@ async def _direct_modex(host: Host, request: Request, timeout: float | None) -> 
     return await host.direct_modex(Proc(*request.source), timeout)
 
 
-async def _abort(host: Host, request: Request, timeout: float | None) -> bytes:
+async def _abort(host: Host, request: Request, timeout: float | None) -> None:
     procs = [Proc(*proc) for proc in request.procs]
     await host.abort(Proc(*request.source), request.status, request.text, procs)
-    return b""
 
 
-ANSWERS: dict[str, Answer] = {
+ANSWERS: dict[str, Callable[[Host, Request, float | None], Awaitable[bytes | None]]] = {
     "fence": _fence,
     "direct_modex": _direct_modex,
     "abort": _abort,
 }
 """By the name that c_ext/pmixcore/upcalls.c gives to an upcall."""
+
+
+def handlers(host: Host, services: Iterable[Service]) -> dict[str, Handler]:
+    """Who answers which kind of request."""
+    table: dict[str, Handler] = {kind: partial(call, host) for kind, call in ANSWERS.items()}
+    for service in services:
+        table.update(service.answers)
+    return table
+
 
 NOTICES: dict[str, Callable[[Host, Proc], None]] = {
     "client_connected": lambda host, proc: host.client_connected(proc),
@@ -54,18 +63,21 @@ def time_limit(request: Request) -> float | None:
     return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
 
 
-async def answer(host: Host, request: Request) -> None:
+async def answer(handler: Handler, request: Request) -> None:
     """Answer one request, whatever happens, exactly once.
 
     Without PMIX_TIMEOUT there is no limit: ranks may rightly reach a fence hours apart. What
     can never be answered any more ends by the loss of its node or by the server's stop.
     """
     limit = time_limit(request)
-    status, data = int(Status.ERROR), b""
+    status = int(Status.ERROR)
+    payload: Any = None
     try:
         async with asyncio.timeout(limit):
-            data = await ANSWERS[request.kind](host, request, limit)
+            payload = await handler(request, limit)
         status = Status.SUCCESS
+        if isinstance(payload, Reply):
+            status, payload = payload.status, payload.payload
     except TimeoutError:
         status = Status.ERR_TIMEOUT
     except asyncio.CancelledError:
@@ -75,4 +87,4 @@ async def answer(host: Host, request: Request) -> None:
         status = getattr(error, "status", Status.ERROR)
         log.warning("%s of %s ended with %d: %s", request.kind, request.source, status, error)
     finally:
-        request.answer(status, data)
+        request.answer(status, payload)

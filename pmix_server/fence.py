@@ -43,9 +43,12 @@ class CollectiveError(PmixError):
     """A collective failed; `status` is the PMIx status for every local participant."""
 
 
-def digest(procs: Iterable[Proc]) -> bytes:
-    """The same 16 bytes on every node for the same set of (namespace, rank), in any order."""
-    text = "\n".join(f"{nspace}\0{rank}" for nspace, rank in sorted(set(procs)))
+def digest(procs: Iterable[Proc], purpose: str = "") -> bytes:
+    """The same 16 bytes on every node for the same set of (namespace, rank), in any order.
+
+    Collectives of another *purpose* than a fence over the same processes are told apart by it.
+    """
+    text = purpose + "\n".join(f"{nspace}\0{rank}" for nspace, rank in sorted(set(procs)))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 

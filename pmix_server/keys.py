@@ -57,6 +57,42 @@ LOCALITY_STRING: Final = "pmix.locstr"
 REINCARNATION: Final = "pmix.reinc"
 PROCDIR: Final = "pmix.pdir"
 
+# Published data and events.
+RANGE: Final = "pmix.range"
+PERSISTENCE: Final = "pmix.persist"
+WAIT: Final = "pmix.wait"
+EVENT_CUSTOM_RANGE: Final = "pmix.evrange"
+EVENT_NON_DEFAULT: Final = "pmix.evnondef"
+SERVER_INTERNAL_NOTIFY: Final = "pmix.srvr.internal.notify"
+
+# Groups.
+GROUP_ASSIGN_CONTEXT_ID: Final = "pmix.grp.actxid"
+GROUP_CONTEXT_ID: Final = "pmix.grp.ctxid"
+GROUP_ENDPT_DATA: Final = "pmix.grp.endpt"
+GROUP_LOCAL_ONLY: Final = "pmix.grp.lcl"
+GROUP_MEMBERSHIP: Final = "pmix.grp.mbrs"
+
+# Job control.
+JOB_CTRL_KILL: Final = "pmix.jctrl.kill"
+JOB_CTRL_PAUSE: Final = "pmix.jctrl.pause"
+JOB_CTRL_RESUME: Final = "pmix.jctrl.resume"
+JOB_CTRL_SIGNAL: Final = "pmix.jctrl.sig"
+JOB_CTRL_TERMINATE: Final = "pmix.jctrl.term"
+
+# Queries.
+NSPACE: Final = "pmix.nspace"
+PROCID: Final = "pmix.procid"
+JOB_INFO_ARRAY: Final = "pmix.job.arr"
+NODE_INFO_ARRAY: Final = "pmix.node.arr"
+AVAIL_PHYS_MEMORY: Final = "pmix.pmem"
+QUERY_SUPPORTED_KEYS: Final = "pmix.qry.keys"
+QUERY_NAMESPACES: Final = "pmix.qry.ns"
+QUERY_NAMESPACE_INFO: Final = "pmix.qry.nsinfo"
+QUERY_PROC_TABLE: Final = "pmix.qry.ptable"
+QUERY_LOCAL_PROC_TABLE: Final = "pmix.qry.lptable"
+QUERY_NUM_GROUPS: Final = "pmix.qry.pgrpnum"
+QUERY_GROUP_NAMES: Final = "pmix.qry.pgrp"
+
 # Directives.
 COLLECT_DATA: Final = "pmix.collect"
 TIMEOUT: Final = "pmix.timeout"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pmix_server import _pmixcore, blocking, dispatch, environment, jobdata, keys, library
@@ -17,10 +17,11 @@ from pmix_server.host import Host
 from pmix_server.job import JobSpec
 from pmix_server.library import Library
 from pmix_server.messages import Messages
+from pmix_server.service import Handler, Service
 from pmix_server.status import Status
 from pmix_server.upstream import Upstream
 from pmix_server.upstream.launcher import LauncherUpstream
-from pmix_server.values import Proc, rank, string
+from pmix_server.values import Info, Proc, rank, string
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Server:
 
     def __init__(self) -> None:
         self._host: Host | None = None
+        self._services: tuple[Service, ...] = ()
+        self._handlers: dict[str, Handler] = {}
         self._channel = Channel(_pmixcore.SERVER, self._on_request)
         self._tasks: set[asyncio.Task[None]] = set()
         self._jobs: dict[str, JobSpec] = {}
@@ -55,6 +58,11 @@ class Server:
             raise PmixError("The PMIx server is not started.", status=Status.ERR_INIT)
         return self._library
 
+    @property
+    def jobs(self) -> Mapping[str, JobSpec]:
+        """The jobs that are registered, by namespace."""
+        return self._jobs
+
     async def start(
         self,
         host: Host,
@@ -63,6 +71,7 @@ class Server:
         library_path: Path | None = None,
         node: str | None = None,
         upstream: Upstream | None = None,
+        services: Sequence[Service] = (),
     ) -> None:
         """Load libpmix and listen on the loopback interface.
 
@@ -74,11 +83,14 @@ class Server:
                 by it. Default: the host name.
             upstream: our client of the launcher; matters in launcher mode, where it has started
                 the one libpmix there is, under its own name of the node.
+            services: answer what the host does not.
 
         Raises:
             PmixError: no usable libpmix, or it does not start.
         """
         self._host = host
+        self._services = tuple(services)
+        self._handlers = dispatch.handlers(host, services)
         self.node = node or socket.gethostname().split(".")[0]
         directory = private_directory(Path(tmpdir))
         self._library = library.load_server(library_path or library.find(os.environ))
@@ -193,6 +205,24 @@ class Server:
         )
         return bytes(blob or b"")
 
+    async def notify_event(
+        self, code: int, source: Proc, reach: int, infos: Sequence[Info]
+    ) -> None:
+        """Bring an event of a rank of another node to the ranks of this one.
+
+        Raises:
+            PmixError: libpmix refuses it. PMIX_ERR_NOT_SUPPORTED in launcher mode, where libpmix
+                would send the event up, and Slurm would end the step.
+        """
+        if self._launcher:
+            raise PmixError(
+                "Events do not cross nodes while one libpmix serves both sides.",
+                "Use the mode isolated.",
+                status=Status.ERR_NOT_SUPPORTED,
+            )
+        what = f"Notifying of event {code}"
+        await self._channel.call(what, _pmixcore.notify_event, code, source, reach, infos)
+
     async def stop(self) -> None:
         """Answer what is open with an error, then shut libpmix's server down."""
         for task in self._tasks:
@@ -244,12 +274,20 @@ class Server:
     def _on_request(self, request: _pmixcore.Request) -> None:
         host = self._host
         if request.kind in dispatch.NOTICES and host is not None:
-            dispatch.NOTICES[request.kind](host, Proc(*request.source))
+            self._on_notice(host, request)
         elif host is None:
             request.answer(Status.ERR_NOT_AVAILABLE)
-        elif request.kind in dispatch.ANSWERS:
-            task = asyncio.get_running_loop().create_task(dispatch.answer(host, request))
+        elif request.kind in self._handlers:
+            work = dispatch.answer(self._handlers[request.kind], request)
+            task = asyncio.get_running_loop().create_task(work)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
             request.answer(Status.ERR_NOT_SUPPORTED)
+
+    def _on_notice(self, host: Host, request: _pmixcore.Request) -> None:
+        proc = Proc(*request.source)
+        dispatch.NOTICES[request.kind](host, proc)
+        if request.kind == "client_finalized":
+            for service in self._services:
+                service.process_ended(proc)

@@ -258,6 +258,9 @@ bool value_from_python(pmix_value_t *value, pmix_data_type_t type, PyObject *dat
         PyErr_NoMemory();
         return false;
     }
+    if (value->type == PMIX_UNDEF && type == PMIX_UNDEF && data == Py_None) {
+        return true; /* a key that only has to be there */
+    }
     if (value->type == PMIX_UNDEF) {
         PyErr_Format(PyExc_ValueError, "PMIx type %d is not supported", (int)type);
         return false;
@@ -293,6 +296,46 @@ bool infos_from_python(PyObject *object, pmix_info_t **infos, size_t *count)
         }
     }
     *count = *infos == NULL ? 0 : (size_t)size;
+    Py_DECREF(sequence);
+    return true;
+}
+
+static bool published_from_python(pmix_pdata_t *pdata, PyObject *item)
+{
+    PyObject *key, *data;
+    int type;
+
+    return PyTuple_Check(item) &&
+           PyArg_ParseTuple(item, "O&UiO:published data", proc_from_python, &pdata->proc, &key,
+                            &type, &data) &&
+           text_to_field(pdata->key, sizeof(pdata->key), key) &&
+           value_from_python(&pdata->value, (pmix_data_type_t)type, data);
+}
+
+bool pdata_from_python(PyObject *object, pmix_pdata_t **pdata, size_t *count)
+{
+    PyObject *sequence = PySequence_Fast(object, "published data are a sequence");
+    Py_ssize_t size;
+
+    *pdata = NULL;
+    *count = 0;
+    if (sequence == NULL) {
+        return false;
+    }
+    size = PySequence_Fast_GET_SIZE(sequence);
+    *pdata = size == 0 ? NULL : calloc((size_t)size, sizeof(**pdata));
+    for (Py_ssize_t i = 0; *pdata != NULL && i < size; i++) {
+        if (!published_from_python(&(*pdata)[i], PySequence_Fast_GET_ITEM(sequence, i))) {
+            pdata_free(*pdata, (size_t)size);
+            *pdata = NULL;
+            Py_DECREF(sequence);
+            if (!PyErr_Occurred()) {
+                PyErr_SetString(PyExc_TypeError, "published data are (proc, key, type, data)");
+            }
+            return false;
+        }
+    }
+    *count = *pdata == NULL ? 0 : (size_t)size;
     Py_DECREF(sequence);
     return true;
 }

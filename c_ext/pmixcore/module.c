@@ -28,6 +28,7 @@ static PyMethodDef methods[] = {
     {"deregister_client", py_deregister_client, METH_VARARGS, "(token, proc)"},
     {"setup_fork", py_setup_fork, METH_VARARGS, "setup_fork(proc) -> environment entries"},
     {"dmodex_request", py_dmodex_request, METH_VARARGS, "(token, proc)"},
+    {"notify_event", py_notify_event, METH_VARARGS, "(token, status, source, range, infos)"},
     {"locality_string", py_locality_string, METH_VARARGS, "locality_string(cpuset text)"},
     {"client_init", py_client_init, METH_VARARGS, "client_init(infos) -> proc"},
     {"client_finalize", py_client_finalize, METH_NOARGS, "Leave the launcher."},

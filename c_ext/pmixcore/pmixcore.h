@@ -38,6 +38,8 @@ enum role { ROLE_SERVER, ROLE_CLIENT, ROLE_COUNT };
     X(PMIx_server_deregister_client, true)                                               \
     X(PMIx_server_setup_fork, true)                                                      \
     X(PMIx_server_dmodex_request, true)                                                  \
+    X(PMIx_server_register_resources, true)                                              \
+    X(PMIx_Notify_event, true)                                                           \
     X(PMIx_server_generate_locality_string, true)                                        \
     X(PMIx_Parse_cpuset_string, true)                                                    \
     X(PMIx_Cpuset_destruct, false)                                                       \
@@ -84,6 +86,10 @@ void value_free(pmix_value_t *value);
 void element_free(pmix_data_type_t type, void *element);
 pmix_info_t *infos_copy(const pmix_info_t *from, size_t count);
 void infos_free(pmix_info_t *infos, size_t count);
+char **strings_copy(char *const *from); /* NULL-terminated */
+void strings_free(char **strings);
+pmix_query_t *queries_copy(const pmix_query_t *from, size_t count);
+void queries_free(pmix_query_t *queries, size_t count);
 
 /* ---- scalars.c: the types that are plain numbers --------------------------- */
 
@@ -103,14 +109,35 @@ bool value_from_python(pmix_value_t *value, pmix_data_type_t type, PyObject *dat
 PyObject *infos_to_python(const pmix_info_t *infos, size_t count);
 /* Sequence of (key, type, data); count 0 gives NULL without an exception. */
 bool infos_from_python(PyObject *sequence, pmix_info_t **infos, size_t *count);
+/* Sequence of (proc, key, type, data), freed with pdata_free. */
+bool pdata_from_python(PyObject *sequence, pmix_pdata_t **pdata, size_t *count);
+void pdata_free(pmix_pdata_t *pdata, size_t count);
 PyObject *proc_to_python(const pmix_proc_t *proc);
 PyObject *procs_to_python(const pmix_proc_t *procs, size_t count);
+PyObject *strings_to_python(char *const *strings); /* NULL gives [] */
+PyObject *queries_to_python(const pmix_query_t *queries, size_t count); /* [([key], [info])] */
 /* Converter for PyArg_ParseTuple's "O&". */
 int proc_from_python(PyObject *object, void *proc);
 
 /* ---- queue.c: what libpmix's threads hand to Python ------------------------ */
 
-enum answer { ANSWER_NONE, ANSWER_OP, ANSWER_MODEX };
+enum answer {
+    ANSWER_NONE,
+    ANSWER_OP,     /* a status */
+    ANSWER_MODEX,  /* and bytes */
+    ANSWER_LOOKUP, /* and published data */
+    ANSWER_INFO,   /* and infos */
+};
+
+/* What goes back to a rank besides the status. */
+struct reply {
+    char *data;
+    size_t ndata;
+    pmix_info_t *infos;
+    size_t ninfos;
+    pmix_pdata_t *pdata;
+    size_t npdata;
+};
 
 struct record {
     struct record *next;
@@ -123,22 +150,30 @@ struct record {
     size_t nprocs;
     pmix_info_t *infos;
     size_t ninfos;
+    char **keys; /* NULL-terminated */
+    pmix_query_t *queries;
+    size_t nqueries;
     char *data;
     size_t ndata;
     char *text;
+    long number; /* range, operation, directive or channels, as the kind has it */
     pmix_value_t value;
     enum answer answer;
     union {
         pmix_op_cbfunc_t op;
         pmix_modex_cbfunc_t modex;
+        pmix_lookup_cbfunc_t lookup;
+        pmix_info_cbfunc_t info;
     } callback;
     void *cbdata;
+    struct reply reply;
 };
 
 struct record *record_new(const char *kind);
 void record_free(struct record *record);
 bool record_set_procs(struct record *record, const pmix_proc_t *procs, size_t count);
 bool record_set_infos(struct record *record, const pmix_info_t *infos, size_t count);
+bool record_set_keys(struct record *record, char *const *keys);
 bool record_set_data(struct record *record, const char *data, size_t count);
 void queue_push(enum role role, struct record *record);
 /* Everything queued so far, oldest first; the caller owns it. */
@@ -185,6 +220,12 @@ union server_module {
     void *slots[MODULE_SLOTS];
 };
 void upcalls_fill(union server_module *module);
+/* Queues a complete record; else frees it. Gives what the upcall has to return. */
+pmix_status_t hand_over(struct record *record, bool complete);
+
+/* ---- services.c: upcalls that are answered by services of the whole job ------ */
+
+void upcalls_fill_services(pmix_server_module_t *module);
 
 /* ---- server.c, client.c, module.c ------------------------------------------ */
 
@@ -199,6 +240,7 @@ PyObject *py_register_client(PyObject *self, PyObject *args);
 PyObject *py_deregister_client(PyObject *self, PyObject *args);
 PyObject *py_setup_fork(PyObject *self, PyObject *args);
 PyObject *py_dmodex_request(PyObject *self, PyObject *args);
+PyObject *py_notify_event(PyObject *self, PyObject *args);
 PyObject *py_locality_string(PyObject *self, PyObject *args);
 
 PyObject *py_client_init(PyObject *self, PyObject *args);

@@ -37,9 +37,14 @@ void record_free(struct record *record)
     }
     free(record->procs);
     infos_free(record->infos, record->ninfos);
+    strings_free(record->keys);
+    queries_free(record->queries, record->nqueries);
     free(record->data);
     free(record->text);
     value_free(&record->value);
+    free(record->reply.data);
+    infos_free(record->reply.infos, record->reply.ninfos);
+    pdata_free(record->reply.pdata, record->reply.npdata);
     free(record);
 }
 
@@ -65,6 +70,12 @@ bool record_set_infos(struct record *record, const pmix_info_t *infos, size_t co
     record->infos = infos_copy(infos, count);
     record->ninfos = record->infos == NULL ? 0 : count;
     return record->infos != NULL;
+}
+
+bool record_set_keys(struct record *record, char *const *keys)
+{
+    record->keys = keys == NULL ? NULL : strings_copy(keys);
+    return keys == NULL || record->keys != NULL;
 }
 
 bool record_set_data(struct record *record, const char *data, size_t count)

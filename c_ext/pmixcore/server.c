@@ -220,6 +220,37 @@ PyObject *py_dmodex_request(PyObject *Py_UNUSED(self), PyObject *args)
     return pending_started(pending, status);
 }
 
+/* notify_event(token, status, source, range, infos): to the ranks of this node. */
+PyObject *py_notify_event(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    const struct library *library = library_of(ROLE_SERVER);
+    struct pending *pending;
+    PyObject *sequence;
+    pmix_proc_t source;
+    unsigned long token;
+    int event, range;
+    pmix_status_t status;
+
+    if (library == NULL || !PyArg_ParseTuple(args, "kiO&iO:notify_event", &token, &event,
+                                             proc_from_python, &source, &range, &sequence)) {
+        return NULL;
+    }
+    pending = pending_new(ROLE_SERVER, token);
+    if (pending == NULL) {
+        return NULL;
+    }
+    if (!infos_from_python(sequence, &pending->infos, &pending->ninfos)) {
+        pending_free(pending);
+        return NULL;
+    }
+    pending->proc = source;
+    Py_BEGIN_ALLOW_THREADS
+    status = library->PMIx_Notify_event(event, &pending->proc, (pmix_data_range_t)range,
+                                        pending->infos, pending->ninfos, pending_op_done, pending);
+    Py_END_ALLOW_THREADS
+    return pending_started(pending, status);
+}
+
 /* locality_string("hwloc:0-3") -> text, or None for a rank that is not bound. */
 PyObject *py_locality_string(PyObject *Py_UNUSED(self), PyObject *args)
 {

@@ -169,3 +169,34 @@ PyObject *procs_to_python(const pmix_proc_t *procs, size_t count)
     }
     return list;
 }
+
+PyObject *strings_to_python(char *const *strings)
+{
+    PyObject *list = PyList_New(0);
+
+    for (; list != NULL && strings != NULL && *strings != NULL; strings++) {
+        PyObject *text = text_to_python(*strings);
+
+        if (text == NULL || PyList_Append(list, text) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(text);
+    }
+    return list;
+}
+
+PyObject *queries_to_python(const pmix_query_t *queries, size_t count)
+{
+    PyObject *list = PyList_New(0);
+
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *query = Py_BuildValue("(NN)", strings_to_python(queries[i].keys),
+                                        infos_to_python(queries[i].qualifiers, queries[i].nqual));
+
+        if (query == NULL || PyList_Append(list, query) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(query);
+    }
+    return list;
+}

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static pmix_status_t hand_over(struct record *record, bool complete)
+pmix_status_t hand_over(struct record *record, bool complete)
 {
     if (!complete) {
         record_free(record);
@@ -124,4 +124,5 @@ void upcalls_fill(union server_module *module)
     module->module.abort = client_abort;
     module->module.fence_nb = fence;
     module->module.direct_modex = direct_modex;
+    upcalls_fill_services(&module->module);
 }

@@ -227,3 +227,71 @@ void infos_free(pmix_info_t *infos, size_t count)
     }
     free(infos);
 }
+
+char **strings_copy(char *const *from)
+{
+    size_t count = 0;
+    char **strings;
+
+    while (from[count] != NULL) {
+        count++;
+    }
+    strings = calloc(count + 1, sizeof(*strings));
+    for (size_t i = 0; strings != NULL && i < count; i++) {
+        strings[i] = strdup(from[i]);
+        if (strings[i] == NULL) {
+            strings_free(strings);
+            return NULL;
+        }
+    }
+    return strings;
+}
+
+void strings_free(char **strings)
+{
+    for (char **string = strings; string != NULL && *string != NULL; string++) {
+        free(*string);
+    }
+    free(strings);
+}
+
+static bool query_copy(pmix_query_t *to, const pmix_query_t *from)
+{
+    bool keyless = from->keys == NULL;
+    bool plain = from->qualifiers == NULL || from->nqual == 0;
+
+    to->keys = keyless ? NULL : strings_copy(from->keys);
+    to->qualifiers = plain ? NULL : infos_copy(from->qualifiers, from->nqual);
+    to->nqual = to->qualifiers == NULL ? 0 : from->nqual;
+    return (keyless || to->keys != NULL) && (plain || to->qualifiers != NULL);
+}
+
+pmix_query_t *queries_copy(const pmix_query_t *from, size_t count)
+{
+    pmix_query_t *queries = calloc(count == 0 ? 1 : count, sizeof(*queries));
+
+    for (size_t i = 0; queries != NULL && i < count; i++) {
+        if (!query_copy(&queries[i], &from[i])) {
+            queries_free(queries, count);
+            return NULL;
+        }
+    }
+    return queries;
+}
+
+void queries_free(pmix_query_t *queries, size_t count)
+{
+    for (size_t i = 0; queries != NULL && i < count; i++) {
+        strings_free(queries[i].keys);
+        infos_free(queries[i].qualifiers, queries[i].nqual);
+    }
+    free(queries);
+}
+
+void pdata_free(pmix_pdata_t *pdata, size_t count)
+{
+    for (size_t i = 0; pdata != NULL && i < count; i++) {
+        value_free(&pdata[i].value);
+    }
+    free(pdata);
+}

@@ -7,8 +7,10 @@ before decides whether that death was a normal one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
+
+from pmix_server.processes import LocalProcess, ProcessState
 
 
 class RankState(Enum):
@@ -20,6 +22,15 @@ class RankState(Enum):
     """It called PMIx_Init: others may be waiting for it in a fence."""
     FINALIZED = "finalized"
     GONE = "gone"
+
+
+PMIX_STATES = {
+    RankState.EXPECTED: ProcessState.UNDEFINED,
+    RankState.RUNNING: ProcessState.RUNNING,
+    RankState.CONNECTED: ProcessState.CONNECTED,
+    RankState.FINALIZED: ProcessState.RUNNING,
+    RankState.GONE: ProcessState.TERMINATED,
+}
 
 
 class RankTable:
@@ -45,6 +56,12 @@ class RankTable:
     def pids(self) -> tuple[int, ...]:
         """Host pids of the ranks that run."""
         return tuple(self._ranks)
+
+    def processes(self) -> Iterator[LocalProcess]:
+        """Every rank of this node as PMIx queries tell it."""
+        pids = {rank: pid for pid, rank in self._ranks.items()}
+        for rank, state in self._states.items():
+            yield LocalProcess(rank, pids.get(rank, 0), PMIX_STATES[state])
 
     def __contains__(self, rank: object) -> bool:
         return rank in self._states

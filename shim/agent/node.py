@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ from cpusets import (
 from cpusets.mempolicy import DEFAULT_POLICY
 from pmix_server import JobSpec, PmixError, Server
 from pmix_server.collectives import Collectives
+from pmix_server.processes import LocalProcess
+from pmix_server.services import job_services
 from shim.agent import shared_memory
 from shim.agent.context import LaunchContext, Launcher
 from shim.agent.host import AgentHost
@@ -127,14 +129,34 @@ def container_ids(fakeroot: bool) -> tuple[int, int]:
     return (0, 0) if fakeroot else (os.getuid(), os.getgid())
 
 
+def with_program(process: LocalProcess) -> LocalProcess:
+    """The same with what it executes, where it still does: as the kernel shows it, which is the
+    path in the container (the process is in its mount namespace)."""
+    try:
+        return replace(process, executable=os.readlink(f"/proc/{process.pid}/exe"))
+    except OSError:
+        return process
+
+
 async def start_server(
-    host_for: Callable[[Collectives], AgentHost], links: Links, spec: JobSpec, directory: Path
+    host_for: Callable[[Collectives], AgentHost],
+    links: Links,
+    spec: JobSpec,
+    directory: Path,
+    processes: Callable[[], Iterable[LocalProcess]],
 ) -> Server:
     """Bring up this node's PMIx server. Ranks can connect once the job is registered.
+
+    Args:
+        processes: this node's ranks; all are of the one job.
 
     Raises:
         ShimError: libpmix is not usable here.
     """
+
+    def here(nspace: str) -> Sequence[LocalProcess]:
+        return tuple(map(with_program, processes())) if nspace == spec.nspace else ()
+
     server = Server()
     collectives = Collectives(links.mesh, server.local_modex)
     collectives.register(spec)
@@ -144,6 +166,7 @@ async def start_server(
             tmpdir=directory,
             node=spec.here.name,
             upstream=links.upstream,
+            services=job_services(links.mesh, collectives, server, here),
         )
     except PmixError as error:
         raise presentable(error) from error

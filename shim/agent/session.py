@@ -180,7 +180,13 @@ class Session(abc.ABC):
         if self.wants_pmix():
             ids = container_ids(any(options.has("fakeroot") for options in self.first_options()))
             spec = job_spec(links, layout, placement, self.context, self.env, ids)
-            server = await start_server(self._host, links, spec, self.settings.run_dir / "pmix")
+            server = await start_server(
+                self._host,
+                links,
+                spec,
+                self.settings.run_dir / "pmix",
+                self.table.processes,
+            )
             log.info("the PMIx server listens")
         self.door.progress("starting the container")
         containers = await asyncio.gather(*(asyncio.shield(task) for task in started))

