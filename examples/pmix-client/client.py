@@ -1,7 +1,7 @@
 """A rank that is a PMIx client in Python: it shares a value and reads its neighbour's.
 
-    srun --mpi=pmix -N2 -n4 shim exec app.sif python3 client.py     # needs pmix in the image
-    shim run -n 2 --native python3 client.py                        # uses the host's
+srun --mpi=pmix -N2 -n4 shim exec app.sif python3 client.py     # needs pmix in the image
+shim run -n 2 --native python3 client.py                        # uses the host's
 """
 
 from __future__ import annotations
