@@ -13,7 +13,8 @@ gc.disable()
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from shim.agent.guard import GuardPipe
 from shim.agent.settings import VOICE_VARIABLE, Settings, read_settings
@@ -62,5 +63,14 @@ def _without_tls() -> Iterator[None]:
             del modules["ssl"]
 
 
+def leave(code: int) -> NoReturn:
+    """End at once: a libpmix call towards a launcher that is gone may hold a thread for seconds,
+    for which an ordinary exit waits."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

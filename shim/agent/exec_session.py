@@ -33,6 +33,9 @@ from shim.ticket import Hello
 if TYPE_CHECKING:
     from cpusets.rankfile import RankLine
 
+MASKS_SECONDS = 5.0
+"""Ranks of a node are started together; what has not come by then does not come."""
+
 LAUNCHERS_TURN = 1.0
 """Seconds that the launcher has to answer, and again to end the ranks, before we do."""
 
@@ -131,11 +134,19 @@ class ExecSession(Session):
         return layout_of_step(links.job.nodes, links.job.rank)
 
     async def _await_masks(self, ranks: tuple[int, ...]) -> None:
-        """Wait until every rank's front-end has told its mask; PRRTE tells it nowhere else."""
-        while missing := [rank for rank in ranks if rank not in self.office.masks]:
-            self.door.progress(f"waiting for ranks {', '.join(map(str, missing[:8]))}")
-            self.office.arrival.clear()
-            await self.office.arrival.wait()
+        """Wait until every rank's front-end has told its mask; PRRTE tells it nowhere else.
+
+        A rank that does not come, since its task calls something else, counts as unbound.
+        """
+        everything = CpuSet.of(os.sched_getaffinity(0))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MASKS_SECONDS):
+                while missing := [rank for rank in ranks if rank not in self.office.masks]:
+                    self.door.progress(f"waiting for ranks {', '.join(map(str, missing[:8]))}")
+                    self.office.arrival.clear()
+                    await self.office.arrival.wait()
+        for rank in ranks:
+            self.office.masks.setdefault(rank, everything)
 
     async def launch(self, node: Node) -> None:
         """The ranks come by themselves."""

@@ -34,7 +34,10 @@ def serve(settings: Settings, spawned: Spawned | None) -> int:
         ShimError: nothing could be begun.
     """
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
-    return asyncio.run(_serve(settings, spawned))
+    # Not asyncio.run, which waits for every thread at the end, those that hang in libpmix too.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(_serve(settings, spawned))
 
 
 async def _serve(settings: Settings, spawned: Spawned | None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from testbed import Cluster
-from tests.e2e.conftest import Jobs
+from tests.e2e.conftest import Jobs, eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -75,6 +75,8 @@ def test_a_long_runtime_directory(cluster: Cluster, steps: Jobs, image4: str, fa
     cluster.run(["mkdir", "-p", deep], check=True)
     env = {"SHIM_RUNTIME_DIR": deep}
     ended = steps.run([*SRUN, "shim", "exec", image4, fault, *MPI], env=env)
+    here = cluster.home() / deep.removeprefix("/home/demo/")
+    assert eventually(lambda: not list(here.iterdir()))
     cluster.run(["rm", "-rf", "/home/demo/" + "r" * 50], check=True)
     assert (ended.rc, ended.said) == (0, [])
 

@@ -12,6 +12,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 SRUN = ["srun", "--mpi=pmix", "-N2", "-n4"]
 
+LOST_CONNECTION = 14
+"""With this Open MPI 5 ends a process that has lost its PMIx server or a peer."""
+
 
 @pytest.fixture(autouse=True)
 def clean(nothing_left: Callable[[], None]) -> object:
@@ -34,10 +37,19 @@ def clean(nothing_left: Callable[[], None]) -> object:
 def test_a_program_that_ends_by_itself_ends_as_natively(
     steps: Jobs, image4: str, fault: str, words: list[str], code: int
 ) -> None:
-    native = steps.run([*SRUN, fault, *words])
     ours = steps.run([*SRUN, "shim", "exec", image4, fault, *words])
-    assert (ours.rc, native.rc) == (code, code)
+    assert (ours.rc, natively(steps, fault, *words)) == (code, code)
     assert ours.said == []
+
+
+def natively(steps: Jobs, *words: str) -> int:
+    """The exit code without us. Slurm's plugin now and then takes a rank's regular end for the
+    loss of a PMIx client, and the others end with 14; then it is asked again."""
+    for _ in range(3):
+        code = steps.run([*SRUN, *words]).rc
+        if code != LOST_CONNECTION:
+            break
+    return code
 
 
 @pytest.mark.parametrize("image", ["image4", "image5"])
@@ -45,9 +57,8 @@ def test_mpi_abort_ends_all_with_its_code(
     steps: Jobs, fault: str, image: str, request: pytest.FixtureRequest
 ) -> None:
     words = [fault, "init", "barrier", "abort:7@1", "barrier"]
-    native = steps.run([*SRUN, *words])
     ours = steps.run([*SRUN, "shim", "exec", request.getfixturevalue(image), *words])
-    assert (ours.rc, native.rc) == (7, 7)
+    assert (ours.rc, natively(steps, *words)) == (7, 7)
     assert ours.said == []
     assert ours.elapsed < 10
 
