@@ -68,15 +68,18 @@ class Ending:
         self._lifecycle: Lifecycle | None = None
         self._ended_nodes: set[int] = set()
         self._on_verdict = on_verdict
-        self._suspects = 0
-        self._working = False
+        self._suspects = self._failures = 0
+        self._working = self._part_ended = False
         self._reported: list[tuple[int, int | None, bool]] = []
 
     @property
     def pending(self) -> bool:
         """Whether we must not leave yet: a death is to be judged, or others are still to hear
         that the job is ended."""
-        return self._working or (self._suspects > 0 and not self.begun)
+        if self.begun:
+            return self._working
+        # A death that nobody waits for any more needs no judgement, except where it alone counts.
+        return self._failures > 0 or (self._suspects > 0 and self._is_awaited())
 
     def attach(self, links: Links) -> None:
         """The other agents are there."""
@@ -147,7 +150,8 @@ class Ending:
 
     def part_ended(self) -> None:
         """No rank here owes PMIx anything more: from now on our loss harms nobody."""
-        if self._lifecycle and self._links:
+        if self._lifecycle and self._links and not self._part_ended:
+            self._part_ended = True
             self._lifecycle.tell_all(PartEnded(self._links.nspace, self.code))
 
     # What the other nodes tell.
@@ -155,6 +159,7 @@ class Ending:
     def _on_notice(self, node: int, notice: Notice) -> None:
         if isinstance(notice, PartEnded):
             self._ended_nodes.add(node)
+            self._on_verdict()
         elif isinstance(notice, Abort):
             self._voice.silence(TOPIC)
             self.end(notice.status, "", notice.message, everywhere=False)
@@ -163,12 +168,14 @@ class Ending:
             self._suspect(notice.rank, notice.status if known else None, notice.owed)
 
     def _suspect(self, rank: int, status: int | None, owed: bool) -> None:
-        self._suspects += 1
+        self._suspects += owed
+        self._failures += not owed
         delay = patience(status, cancelled=self.cancelled)
         asyncio.get_running_loop().call_later(delay, self._judge, rank, status, owed)
 
     def _judge(self, rank: int, status: int | None, owed: bool) -> None:
-        self._suspects -= 1
+        self._suspects -= owed
+        self._failures -= not owed
         if not owed:
             self.end(
                 job_code(status), f"Rank {rank} {how(status)}, so the job is ended. {SEE_OUTPUT}"
@@ -179,7 +186,7 @@ class Ending:
                 f"Rank {rank} {how(status)} between PMIx_Init and PMIx_Finalize, and other ranks "
                 f"wait for it, so the job is ended. {SEE_OUTPUT}",
             )
-        elif not self._suspects:
+        else:
             self._on_verdict()
 
     def _is_awaited(self) -> bool:

@@ -288,9 +288,10 @@ class Session(abc.ABC):
             return  # the next `shim exec` of a task may come
         if self.ending.pending:
             return
-        if self.table.settled or tasks.complete:
+        nobody = not self.table.present and tasks.complete
+        if self.table.settled or nobody:
             self.ending.part_ended()
-        if self.table.all_gone or (tasks.complete and not self.table.present):
+        if self.table.all_gone or nobody:
             self.finish()
         elif not self.table.present and self.office.node:
             asyncio.get_running_loop().call_later(LINGER, self._give_up_waiting)
