@@ -36,11 +36,11 @@ def test_two_steps_on_the_same_nodes(steps: Jobs, image4: str, image5: str, faul
         assert ended.out.count(image) == 4
 
 
-def test_ten_steps_in_a_row(steps: Jobs, image4: str, fault: str) -> None:
+def test_twenty_steps_in_a_row(steps: Jobs, image4: str, fault: str) -> None:
     srun = f"srun --jobid={steps.job_id} --overlap --mpi=pmix -n2 shim exec {image4} {fault}"
-    ended = steps.run(shell("set -e", *[f"{srun} init barrier finalize say:done"] * 10))
+    ended = steps.run(shell("set -e", *[f"{srun} init barrier finalize say:done"] * 20))
     assert (ended.rc, ended.said) == (0, [])
-    assert ended.out.count("done") == 20
+    assert ended.out.count("done") == 40
 
 
 def test_one_task_runs_several_programs(steps: Jobs, image4: str, fault: str) -> None:
