@@ -12,14 +12,14 @@ from shim.ticket import Capabilities, Hello, Namespace, Ticket
 
 VIEW = ContainerView(
     pid=1,
-    env={"PATH": "/bin", "HOME": "/home/u", "PWD": "/work"},
-    cwd="/work",
+    env={"PATH": "/bin", "HOME": "/home/u", "PWD": "/data"},
+    cwd="/data",
     umask=0o22,
     no_new_privs=True,
     capabilities=Capabilities(0, 0, 0),
     seccomp=0,
 )
-HELLO = Hello(3, ("i",), ("prog",), "/work", {"SLURM_PROCID": "3", "PMIX_X": "host"}, b"\1", 0o22)
+HELLO = Hello(3, ("i",), ("prog",), "/data", {"SLURM_PROCID": "3", "PMIX_X": "host"}, b"\1", 0o22)
 SPACES = (Namespace(1, 9),)
 
 
@@ -37,7 +37,7 @@ def ticket(
         namespaces=SPACES,
         options=parse_exec(line.split()),
         base_env={"SLURM_PROCID": "0"},
-        base_cwd="/work",
+        base_cwd="/data",
         base_umask=umask,
     )
 
@@ -45,7 +45,7 @@ def ticket(
 def test_a_rank_gets_what_the_keeper_has() -> None:
     given = ticket()
     assert given.namespaces == SPACES
-    assert (given.cwd, given.home, given.no_new_privs) == ("/work", "/home/u", True)
+    assert (given.cwd, given.home, given.no_new_privs) == ("/data", "/home/u", True)
     assert given.capabilities == Capabilities(0, 0, 0)
     assert given.umask is None
 
@@ -69,7 +69,7 @@ def test_a_rank_started_elsewhere_stays_there() -> None:
 
 def test_options_that_name_a_directory_name_it_for_all() -> None:
     def place(line: str) -> tuple[str, bool]:
-        return working_directory("/elsewhere", "/inside", parse_exec(line.split()), "/work")
+        return working_directory("/elsewhere", "/inside", parse_exec(line.split()), "/data")
 
     assert place("--pwd /inside i") == ("/inside", True)
     assert place("--cwd=/inside i") == ("/inside", True)
