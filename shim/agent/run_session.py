@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import replace
 from cpusets import CpuSet, Topology
 from cpusets.dealing import capacity
 from cpusets.rankfile import RankLine
+from pmix_server import Proc
 from pmix_server.mesh import MeshError
 from shim.agent.capacities import gather_capacities
 from shim.agent.links import Links
@@ -31,6 +33,10 @@ FAILURE_GRACE = 1.0
 
 SETTLE = 1.0
 """Seconds at most until all is heard that the ranks said before they ended."""
+
+
+OTHERS_FIRST = 0.1
+"""Seconds by which the other agents hear of the end before ranks here are ended."""
 
 
 class RunSession(Session):
@@ -116,7 +122,15 @@ class RunSession(Session):
 
     async def end_ranks(self, code: int, text: str, *, everywhere: bool) -> None:
         """Every agent ends its own; the others were told by `Ending`."""
+        if everywhere:
+            # Peers of a rank that ends abort with a code of their own; theirs is not to be first.
+            await asyncio.sleep(OTHERS_FIRST)
         await self.signals.terminate(FAILURE_GRACE)
+
+    async def on_abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
+        """Not answered before the ranks are ended: the caller would exit, and be seen to."""
+        await super().on_abort(proc, status, message, procs)
+        await asyncio.sleep(OTHERS_FIRST + FAILURE_GRACE)
 
     def terminate(self, number: int) -> None:
         """The launcher signals the agent alone: its ranks get what srun would have sent them."""

@@ -216,7 +216,7 @@ class Session(abc.ABC):
             )
 
     def _host(self, collectives: Collectives) -> AgentHost:
-        return AgentHost(collectives, self.table.connected, self._on_finalized, self._on_abort)
+        return AgentHost(collectives, self.table.connected, self._on_finalized, self.on_abort)
 
     async def _give_up(self, error: ShimError) -> None:
         """Nothing can run: tell one waiting rank, or through the guard, and end the step."""
@@ -264,7 +264,7 @@ class Session(abc.ABC):
         self.table.finalized(rank)
         self.look_around()
 
-    async def _on_abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
+    async def on_abort(self, proc: Proc, status: int, message: str, procs: Sequence[Proc]) -> None:
         log.info("rank %d asks for the end of the job, status %d", proc.rank, status)
         self.ending.end(status, "", message)
 
