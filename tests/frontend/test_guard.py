@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_ranks_that_wait_when_the_agent_dies_end_with_our_code(desk: Desk) -> No
         for rank in range(2)
     ]
     assert eventually(lambda: desk.events("agent"))
+    # Both are to wait by then: one that came after the death would start an agent anew.
+    time.sleep(1)
     os.kill(desk.events("agent")[0]["pid"], signal.SIGKILL)
     texts = [rank.communicate(timeout=10) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [125, 125]
